@@ -1,0 +1,1 @@
+"""What a model is trained on: data sets, samplers and transforms."""

@@ -1,0 +1,1 @@
+"""The FASA algorithm, independent of detection: see `fasa_core.fasa`."""
