@@ -1,0 +1,284 @@
+"""RunConfig: the one definition of every knob of a run, with its bounds, unit and meaning.
+
+The command line's flags, the launch form and the checks on commands are all derived from it.
+It imports no torch, so that the dashboard can use it too. The fields of the group "FASA" repeat
+the names and defaults of `fasa_core.options.FASAOptions`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class ConfigError(ValueError):
+    """A run configuration that breaks a rule; the message is one sentence a person can act on."""
+
+
+def knob(
+    default: Any, group: str, description: str, *, unit: str = "", live: bool = False, **bounds: Any
+) -> Any:
+    """A field of `RunConfig`: its default, bounds and what a form or `--help` says of it.
+
+    `live` marks the knobs that can be changed between two steps of a training run.
+    """
+    extra = {"group": group, "unit": unit, "live": live}
+    return Field(default, description=description, json_schema_extra=extra, **bounds)
+
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class RunConfig(BaseModel):
+    """Everything that decides a run. The defaults are the demo run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    # Run
+    seed: int = knob(0, "Run", "seed of initialisation, sampling and virtual features", ge=0)
+    epochs: Count = knob(12, "Run", "passes over the training set", unit="epochs")
+    device: Literal["auto", "cpu", "cuda"] = knob(
+        "auto", "Run", "where to train; auto takes a GPU when there is one"
+    )
+    threads: int = knob(
+        0, "Run", "processor threads of a training step; 0 leaves the choice to torch", ge=0
+    )
+
+    # Data
+    data: Literal["demo", "lvis", "coco"] = knob(
+        "demo",
+        "Data",
+        "demo: composed here from OpenMoji glyphs; lvis: any LVIS v1 json, evaluated as a "
+        "federated set; coco: any COCO json, evaluated as exhaustively annotated",
+    )
+    demo_classes: int = knob(60, "Data", "classes of the demo set", unit="classes", ge=2, le=1203)
+    annotations: Path | None = knob(None, "Data", "training json")
+    images: Path | None = knob(None, "Data", "folder of the training images")
+    holdout_annotations: Path | None = knob(
+        None, "Data", "json whose validation loss steers adaptation; else a share is held out"
+    )
+    holdout_images: Path | None = knob(None, "Data", "folder of the hold-out images")
+    holdout_share: float = knob(
+        0.05, "Data", "share of training images held out when no hold-out json is given",
+        gt=0, le=0.5,
+    )  # fmt: skip
+    test_annotations: Path | None = knob(None, "Data", "json on which AP is reported")
+    test_images: Path | None = knob(None, "Data", "folder of the test images")
+    train_sampler: Literal["uniform", "repeat_factor"] = knob(
+        "uniform", "Data", "plain shuffle, or repeat-factor sampling (RFS)"
+    )
+    repeat_threshold: Positive = knob(1e-3, "Data", "threshold t of repeat-factor sampling")
+    repeat_rounding: Literal["ceil", "stochastic"] = knob(
+        "ceil", "Data", "how a repeat factor becomes a number of repeats"
+    )
+    flip_probability: float = knob(0.5, "Data", "share of images flipped left-right", ge=0, le=1)
+    workers: int = knob(0, "Data", "loader processes; 0 loads in the trainer itself", ge=0, le=64)
+
+    # Model
+    backbone: Literal["efficientnet_lite0", "resnet50"] = knob(
+        "efficientnet_lite0", "Model", "network below the feature pyramid"
+    )
+    backbone_weights: str = knob(
+        "imagenet", "Model", "imagenet, none (from scratch), or the path of a state dict"
+    )
+    freeze_backbone: bool = knob(True, "Model", "keep the backbone below the pyramid as it is")
+    image_min_size: Count = knob(160, "Model", "shorter side of the input", unit="px")
+    image_max_size: Count = knob(160, "Model", "bound on the longer side", unit="px")
+    fpn_channels: Count = knob(64, "Model", "channels of the feature pyramid")
+    feature_dim: Count = knob(256, "Model", "d: length of the RoI feature before the classifier")
+    mask_layers: Count = knob(2, "Model", "convolutions of the mask head")
+    mask_channels: Count = knob(64, "Model", "channels of the mask head")
+    class_agnostic_box: bool = knob(True, "Model", "one box regressor for all classes")
+    class_agnostic_mask: bool = knob(True, "Model", "one mask for all classes")
+    anchor_sizes: tuple[int, ...] = knob(
+        (16, 32, 56, 90), "Model", "anchor size of each pyramid level", unit="px", min_length=4
+    )
+    canonical_scale: Count = knob(
+        80, "Model", "object size that is pooled from pyramid level 4", unit="px"
+    )
+    roi_sampling_ratio: int = knob(1, "Model", "RoIAlign samples a bin and side", ge=1, le=4)
+    rois_per_image: Count = knob(16, "Model", "RoIs sampled an image in training")
+    positive_fraction: float = knob(0.25, "Model", "share of positive RoIs", gt=0, le=1)
+    rpn_batch: Count = knob(32, "Model", "anchors sampled an image for the RPN losses")
+    proposals_train: Count = knob(32, "Model", "proposals an image after NMS, in training")
+    proposals_test: Count = knob(48, "Model", "proposals an image after NMS, in tests")
+    box_loss: Literal["l1", "smooth_l1"] = knob("l1", "Model", "box regression loss")
+    classification_loss: Literal["softmax"] = knob("softmax", "Model", "classification loss L_cls")
+    score_threshold: float = knob(1e-3, "Model", "detections below are dropped", ge=0, lt=1)
+    nms_threshold: float = knob(0.5, "Model", "IoU of non-maximum suppression", gt=0, le=1)
+    detections_per_image: Count = knob(100, "Model", "most detections kept an image")
+
+    # Optimisation
+    batch_size: Count = knob(8, "Optimisation", "images a step", unit="images")
+    optimizer: Literal["sgd", "adamw"] = knob(
+        "adamw", "Optimisation", "of everything but the classifier"
+    )
+    learning_rate: Positive = knob(1e-3, "Optimisation", "of everything but the classifier")
+    weight_decay: float = knob(1e-4, "Optimisation", "of everything but the classifier", ge=0)
+    classifier_optimizer: Literal["sgd", "adamw"] = knob(
+        "sgd", "Optimisation", "of the classifier; the paper trains it with SGD"
+    )
+    classifier_learning_rate: Positive = knob(0.002, "Optimisation", "of the classifier")
+    classifier_weight_decay: float = knob(0.0, "Optimisation", "of the classifier", ge=0)
+    momentum: float = knob(0.9, "Optimisation", "of SGD", ge=0, lt=1)
+    schedule: Literal["cosine", "steps"] = knob(
+        "cosine", "Optimisation", "how the learning rate falls after the warm-up"
+    )
+    milestones: tuple[int, ...] = knob(
+        (8, 11), "Optimisation", "with schedule=steps: epochs after which it falls to a tenth"
+    )
+    warmup_steps: int = knob(50, "Optimisation", "steps of linear warm-up", unit="steps", ge=0)
+    warmup_ratio: float = knob(
+        0.001, "Optimisation", "learning rate at the first step, of the full one", gt=0, le=1
+    )
+    gradient_clip: float = knob(
+        10.0, "Optimisation", "bound on the gradient norm; 0 for none", ge=0
+    )
+
+    # FASA (names and defaults as in fasa_core.options.FASAOptions)
+    fasa: bool = knob(True, "FASA", "off: the baseline, without virtual features")
+    m: float = knob(0.1, "FASA", "momentum of the prior (Eq. 2)", live=True, gt=0, le=1)
+    alpha: float = knob(
+        1.1, "FASA", "factor on p_c when the super-group's loss fell", live=True, ge=1, le=10
+    )
+    beta: float = knob(
+        0.9, "FASA", "factor on p_c when the super-group's loss rose", live=True, gt=0, le=1
+    )
+    virtual_loss_weight: float = knob(
+        0.1, "FASA", "weight of the virtual features' loss", live=True, ge=0, le=100
+    )
+    start_epoch: int = knob(1, "FASA", "first epoch with virtual features, counted from 0", ge=0)
+    initial_scale: Positive = knob(1.0, "FASA", "scale s_c of Eq. 4 at the start")
+    sampling: Literal["adaptive", "static"] = knob(
+        "adaptive", "FASA", "static keeps p_c as Eq. 4 sets it: FA without FS"
+    )
+    spread: Literal["std", "variance", "ew"] = knob(
+        "std", "FASA", "what the prior averages: std (paper), variance (official), or ew"
+    )
+    unbiased: bool = knob(True, "FASA", "within-batch spread with n - 1 below the line")
+    single: Literal["zero", "keep"] = knob(
+        "zero", "FASA", "a class seen once in a batch: spread 0 enters the mean, or is left out"
+    )
+    combine: Literal["separate", "concat"] = knob(
+        "separate", "FASA", "virtual loss as a weighted mean of its own, or one mean with the real"
+    )
+    zero_count: Literal["exclude", "error"] = knob(
+        "exclude", "FASA", "classes without instances: p = 0, or refused"
+    )
+    clamp_negative: bool = knob(False, "FASA", "clamp virtual features at 0")
+    clustering: Literal["dbscan", "affinity_propagation", "affinity_propagation_fixed"] = knob(
+        "dbscan", "FASA", "how super-groups are found"
+    )
+    distance: Literal["mean_of_ratios", "ratio_of_sums"] = knob(
+        "mean_of_ratios", "FASA", "reduction of the Fisher ratio (Eq. 5) over d"
+    )
+    floor: float = knob(
+        1e-2, "FASA", "added to the Fisher ratio's denominator, of the mean variance", ge=0
+    )
+    eps_quantile: float = knob(
+        0.5, "FASA", "quantile of the k-distances that sets DBSCAN's eps", gt=0, le=1
+    )
+    largest_share: float = knob(
+        0.25, "FASA", "eps shrinks until no super-group holds more of the classes", gt=0, le=1
+    )
+    min_samples: Count = knob(2, "FASA", "neighbours that make a class a core sample of DBSCAN")
+    noise: Literal["nearest", "singleton"] = knob(
+        "nearest", "FASA", "DBSCAN's noise joins the nearest super-group, or stays alone"
+    )
+    cluster_unseen: bool = knob(False, "FASA", "cluster classes that have no prior yet")
+    group_statistic: Literal["mean", "sum"] = knob(
+        "mean", "FASA", "super-group loss: mean over its classes, or the official sum"
+    )
+    generator: Literal["own", "global"] = knob(
+        "own", "FASA", "random numbers of the draws: FASA's own generator, or torch's"
+    )
+
+    # Validation
+    adapt_on: Literal["holdout", "test"] = knob(
+        "holdout", "Validation",
+        "whose loss steers adaptation; test is what the paper does and leaks into the result",
+    )  # fmt: skip
+    validation_sampler: Literal["uniform", "repeat_factor"] = knob(
+        "repeat_factor", "Validation", "sampling of the adaptation set"
+    )
+    evaluate_every: Count = knob(1, "Validation", "epochs between two AP evaluations")
+
+    # Log
+    snapshot_every: Count = knob(
+        10, "Log", "steps between two per-class snapshots in the run log", unit="steps"
+    )
+    checkpoint_every: Count = knob(1, "Log", "epochs between two checkpoints", unit="epochs")
+    keep_checkpoints: Count = knob(3, "Log", "newest checkpoints kept on disk")
+
+    @model_validator(mode="after")
+    def _data_has_files(self) -> RunConfig:
+        if self.data != "demo" and (self.annotations is None or self.images is None):
+            raise ValueError(
+                f"data={self.data} needs a training json and its image folder: "
+                "give --annotations FILE and --images FOLDER"
+            )
+        for name in ("holdout", "test"):
+            if (getattr(self, f"{name}_annotations") is None) != (
+                getattr(self, f"{name}_images") is None
+            ):
+                raise ValueError(f"--{name}-annotations and --{name}-images go together: give both")
+        if self.adapt_on == "test" and self.data != "demo" and self.test_annotations is None:
+            raise ValueError("adapt_on=test needs --test-annotations and --test-images")
+        if self.image_max_size < self.image_min_size:
+            raise ValueError(
+                f"image_max_size is {self.image_max_size}, below image_min_size "
+                f"{self.image_min_size}: raise it"
+            )
+        return self
+
+
+def load_config(values: dict[str, Any]) -> RunConfig:
+    """A checked configuration.
+
+    Raises:
+        ConfigError: one sentence that names the knob, the value, and what is allowed.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_first_sentence(error)) from None
+
+
+def live_knobs() -> dict[str, Any]:
+    """Name -> pydantic field of the knobs that can be changed while a run trains."""
+    return {
+        name: field
+        for name, field in RunConfig.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["live"]
+    }
+
+
+def check_live(values: dict[str, Any]) -> dict[str, float]:
+    """The values of a `set` command, checked against the bounds of `RunConfig`.
+
+    Raises:
+        ConfigError: for an unknown knob, one that cannot change in a run, or a value out of bounds.
+    """
+    allowed = live_knobs()
+    unknown = sorted(set(values) - set(allowed))
+    if unknown or not values:
+        raise ConfigError(
+            f"'{', '.join(unknown) or 'nothing'}' cannot be changed while a run trains: "
+            f"set one of {', '.join(allowed)}"
+        )
+    checked = load_config({**RunConfig().model_dump(), **values})
+    return {name: float(getattr(checked, name)) for name in values}
+
+
+def _first_sentence(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"there is no setting '{name}': `fasa train --help` lists them all"
+    rule = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{name} is {problem['input']!r}, but {rule}"
