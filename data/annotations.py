@@ -1,0 +1,239 @@
+"""Annotation files in LVIS v1 or COCO form, read with one pass that refuses what cannot be used.
+
+Every refusal is one sentence: where and what value, which rule, which remedy.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pycocotools.mask as mask_tools
+
+from data.categories import is_frequency
+
+Record = dict[str, Any]
+
+# LVIS and COCO boxes are rounded outlines: a little past the edge is usual and is cut off.
+BOX_OVERSHOOT = 2.0
+
+
+class AnnotationError(ValueError):
+    """An annotation file or an image it names can't be used: why, and what to do about it."""
+
+
+def read_annotations(path: Path, *, drop_empty: bool = False) -> Record:
+    """The json document at ``path``: a dict with lists ``images``, ``annotations``, ``categories``.
+
+    Afterwards: ids are whole numbers and unique; each annotation names a listed image and category,
+    its box [x, y, width, height] (pixels) has a positive size and lies in the image up to
+    ``BOX_OVERSHOOT`` pixels, its mask is polygons or a run-length code of the image's size and is
+    not empty. With ``drop_empty`` annotations with an empty box or mask are left out instead of
+    refused (COCO's own files hold a few). Raises AnnotationError.
+    """
+    document = _parse(path)
+    for key in ("images", "annotations", "categories"):
+        records = document.get(key)
+        if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
+            raise AnnotationError(
+                f"{path} has no list of objects called '{key}': "
+                "give an annotation file in LVIS or COCO form"
+            )
+    category_ids = _check_categories(document["categories"], path)
+    images = _check_images(document["images"], category_ids, path)
+    document["annotations"] = _check_annotations(
+        document["annotations"], images, category_ids, path, drop_empty
+    )
+    return document
+
+
+def _parse(path: Path) -> Record:
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise AnnotationError(
+            f"there is no annotation file {path}: check the path that was given"
+        ) from None
+    except OSError as error:
+        raise AnnotationError(
+            f"{path} can't be read ({error.strerror}): give a readable annotation file"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(
+            f"{path} is not complete json ({error}): it is damaged or cut short, fetch it again"
+        ) from None
+    if not isinstance(document, dict):
+        raise AnnotationError(
+            f"{path} holds a json {type(document).__name__} where an object with 'images', "
+            "'annotations' and 'categories' belongs: give an annotation file in LVIS or COCO form"
+        )
+    return document
+
+
+def _unique_ids(records: Iterable[Record], what: str, path: Path) -> dict[int, Record]:
+    by_id: dict[int, Record] = {}
+    for position, record in enumerate(records):
+        number = record.get("id")
+        if type(number) is not int or number < 0:
+            raise AnnotationError(
+                f"{what} number {position + 1} of {path} has the id {number!r}: "
+                "ids are whole numbers from 0 on, correct it"
+            )
+        if number in by_id:
+            raise AnnotationError(
+                f"two {what} entries of {path} have the id {number}: give each its own id"
+            )
+        by_id[number] = record
+    return by_id
+
+
+def _check_categories(categories: list[Record], path: Path) -> set[int]:
+    by_id = _unique_ids(categories, "category", path)
+    if not by_id:
+        raise AnnotationError(f"{path} lists no category: list at least one under 'categories'")
+    for number, category in by_id.items():
+        name, letter = category.get("name"), category.get("frequency", "r")
+        if not isinstance(name, str) or not name:
+            raise AnnotationError(
+                f"category {number} of {path} has the name {name!r}: give it a readable name"
+            )
+        if not isinstance(letter, str) or not is_frequency(letter):
+            raise AnnotationError(
+                f"category {number} of {path} has the frequency {letter!r}: "
+                "use 'r', 'c' or 'f', or leave it out"
+            )
+    return set(by_id)
+
+
+def _check_images(images: list[Record], category_ids: set[int], path: Path) -> dict[int, Record]:
+    by_id = _unique_ids(images, "image", path)
+    if not by_id:
+        raise AnnotationError(f"{path} lists no image: list at least one under 'images'")
+    for number, image in by_id.items():
+        size = image.get("width"), image.get("height")
+        if not all(type(side) is int and side > 0 for side in size):
+            raise AnnotationError(
+                f"image {number} of {path} has the width and height {size}: "
+                "state both in whole pixels"
+            )
+        name = image.get("file_name", image.get("coco_url"))
+        if not isinstance(name, str) or not name:
+            raise AnnotationError(
+                f"image {number} of {path} has neither a 'file_name' nor a 'coco_url': add one"
+            )
+        for key in ("neg_category_ids", "not_exhaustive_category_ids"):
+            listed = image.get(key, [])
+            if not isinstance(listed, list) or not all(
+                type(c) is int and c in category_ids for c in listed
+            ):
+                raise AnnotationError(
+                    f"image {number} of {path} lists an unknown category under '{key}': "
+                    "list ids of 'categories' only"
+                )
+    return by_id
+
+
+def _check_annotations(
+    annotations: list[Record],
+    images: dict[int, Record],
+    category_ids: set[int],
+    path: Path,
+    drop_empty: bool,
+) -> list[Record]:
+    kept = []
+    for number, annotation in _unique_ids(annotations, "annotation", path).items():
+        where = f"annotation {number} of {path}"
+        image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
+        if type(category_id) is not int or category_id not in category_ids:
+            raise AnnotationError(
+                f"{where} names the category {category_id!r}, which 'categories' does not list: "
+                "list the category or remove the annotation"
+            )
+        if type(image_id) is not int or image_id not in images:
+            raise AnnotationError(
+                f"{where} names the image {image_id!r}, which 'images' does not list: "
+                "list the image or remove the annotation"
+            )
+        image = images[image_id]
+        full = _box_has_area(annotation, image["width"], image["height"], where)
+        full = _mask_has_area(annotation, image["width"], image["height"], where) and full
+        if full:
+            kept.append(annotation)
+        elif not drop_empty:
+            raise AnnotationError(
+                f"{where} has an empty mask or box (box {annotation['bbox']}, "
+                f"area {annotation.get('area', 'not given')}): "
+                "remove it, or have empty annotations dropped"
+            )
+    return kept
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _box_has_area(annotation: Record, width: int, height: int, where: str) -> bool:
+    """Whether the box has a positive size; AnnotationError if it leaves the image or is no box."""
+    box = annotation.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise AnnotationError(
+            f"{where} has the box {box!r}: "
+            "a box is the four numbers [x, y, width, height] in pixels"
+        )
+    x, y, box_width, box_height = box
+    if (
+        min(x, y) < -BOX_OVERSHOOT
+        or x + box_width > width + BOX_OVERSHOOT
+        or y + box_height > height + BOX_OVERSHOOT
+    ):
+        raise AnnotationError(
+            f"{where} has the box {box} outside its image of {width} x {height} pixels "
+            f"(up to {BOX_OVERSHOOT:g} pixels are tolerated): correct the box or remove it"
+        )
+    inside = min(x + box_width, width) > max(x, 0) and min(y + box_height, height) > max(y, 0)
+    return bool(box_width > 0 and box_height > 0 and inside)
+
+
+def _mask_has_area(annotation: Record, width: int, height: int, where: str) -> bool:
+    """Whether the mask covers anything; AnnotationError if it can't be read as a mask."""
+    area, mask = annotation.get("area", 1), annotation.get("segmentation")
+    if not _is_number(area):
+        raise AnnotationError(f"{where} has the area {area!r}: give its mask's area in pixels")
+    if isinstance(mask, list):
+        try:
+            return area > 0 and any(list(map(_polygon_has_extent, mask)))
+        except (TypeError, ValueError, OverflowError):
+            raise AnnotationError(
+                f"{where} has an outline that is no list of numbers x1, y1, x2, y2, ...: "
+                "write its mask as polygons or as a run-length code"
+            ) from None
+    if isinstance(mask, dict) and mask.get("size") == [height, width]:
+        counts = mask.get("counts")
+        if isinstance(counts, str) and counts.isascii() and counts.isprintable():
+            return bool(area > 0 and mask_tools.area(mask) > 0)
+        if _is_plain_code(counts, width * height):
+            return bool(area > 0 and sum(counts[1::2]) > 0)
+    raise AnnotationError(
+        f"{where} has neither polygons nor a run-length code of its image's size "
+        f"[{height}, {width}] as 'segmentation': write its mask in one of the two forms"
+    )
+
+
+def _is_plain_code(counts: Any, pixels: int) -> bool:
+    """Whether these are the run lengths, not compressed, of a mask of so many pixels."""
+    return (
+        isinstance(counts, list)
+        and all(type(n) is int and n >= 0 for n in counts)
+        and sum(counts) == pixels
+    )
+
+
+def _polygon_has_extent(part: Any) -> bool:
+    """Whether a polygon has three points or more and a width and a height."""
+    if not isinstance(part, list) or len(part) % 2 or not math.isfinite(math.fsum(part)):
+        raise ValueError
+    if len(part) < 6:
+        return False
+    xs, ys = part[0::2], part[1::2]
+    return bool(max(xs) > min(xs) and max(ys) > min(ys))
