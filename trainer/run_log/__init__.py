@@ -1,0 +1,1 @@
+"""The run log: one SQLite file that carries everything the dashboard shows (docs/run_log.md)."""

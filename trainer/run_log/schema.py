@@ -1,0 +1,338 @@
+"""The run log's tables, their versions, and the two ways to open the file.
+
+The file says what it is: ``PRAGMA application_id`` holds the letters FASA, ``PRAGMA user_version``
+the schema version. Every refusal is one `RunLogError` sentence that ends with what to do.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+APPLICATION_ID = 0x46415341  # the letters FASA
+FILE_NAME = "fasa.sqlite"
+BUSY_SECONDS = 10.0
+WAL_SIZE_LIMIT = 64 * 2**20  # bytes the write-ahead log is cut back to after a checkpoint
+
+QUEUED, STARTING, RUNNING, PAUSED = "queued", "starting", "running", "paused"
+LIVE_STATUSES = (QUEUED, STARTING, RUNNING, PAUSED)
+FINAL_STATUSES = ("finished", "stopped", "failed", "crashed", "interrupted")
+STATUSES = LIVE_STATUSES + FINAL_STATUSES
+
+_VERSION_1 = (
+    """CREATE TABLE runs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        config TEXT NOT NULL CHECK (json_valid(config)),
+        dataset TEXT NOT NULL,
+        status TEXT NOT NULL,
+        parent_run INTEGER REFERENCES runs (id) ON DELETE SET NULL,
+        parent_epoch INTEGER,
+        process_id INTEGER,
+        process_start REAL,
+        heartbeat REAL,
+        created REAL NOT NULL,
+        started REAL,
+        ended REAL,
+        step INTEGER NOT NULL DEFAULT 0,
+        total_steps INTEGER,
+        epoch INTEGER NOT NULL DEFAULT 0,
+        total_epochs INTEGER,
+        phase TEXT NOT NULL DEFAULT '',
+        error TEXT,
+        rewinds INTEGER NOT NULL DEFAULT 0
+    ) STRICT""",
+    """CREATE TABLE categories (
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        class_index INTEGER NOT NULL,
+        category_id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        frequency TEXT NOT NULL,
+        image_count INTEGER NOT NULL,
+        instance_count INTEGER NOT NULL,
+        PRIMARY KEY (run_id, class_index)
+    ) STRICT, WITHOUT ROWID""",
+    # AUTOINCREMENT: an id is never used again after rows were deleted, so that a reader's cursor
+    # ("id > last seen") stays valid when a resumed run deletes what lies past its checkpoint.
+    """CREATE TABLE scalars (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        step INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        wall_time REAL NOT NULL,
+        value REAL
+    ) STRICT""",
+    "CREATE INDEX scalars_by_name ON scalars (run_id, name, id)",
+    """CREATE TABLE class_vectors (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        field TEXT NOT NULL,
+        step INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        wall_time REAL NOT NULL,
+        dtype TEXT NOT NULL CHECK (dtype IN ('float32', 'int32')),
+        data BLOB NOT NULL CHECK (length(data) % 4 = 0)
+    ) STRICT""",
+    "CREATE INDEX class_vectors_by_field ON class_vectors (run_id, field, id)",
+    """CREATE TABLE adaptation_summaries (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        step INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        wall_time REAL NOT NULL,
+        eps REAL,
+        eps_quantile REAL,
+        num_groups INTEGER NOT NULL,
+        noise_share REAL,
+        largest_group INTEGER
+    ) STRICT""",
+    "CREATE INDEX adaptation_summaries_by_run ON adaptation_summaries (run_id, id)",
+    """CREATE TABLE adaptations (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        step INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        wall_time REAL NOT NULL,
+        super_group INTEGER NOT NULL,
+        members TEXT NOT NULL CHECK (json_valid(members)),
+        noise_members TEXT NOT NULL CHECK (json_valid(noise_members)),
+        with_data TEXT NOT NULL CHECK (json_valid(with_data)),
+        clamped TEXT NOT NULL CHECK (json_valid(clamped)),
+        loss_before REAL,
+        loss_after REAL,
+        factor REAL NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX adaptations_by_run ON adaptations (run_id, id)",
+    """CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        step INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        wall_time REAL NOT NULL,
+        kind TEXT NOT NULL,
+        text TEXT NOT NULL,
+        payload TEXT NOT NULL CHECK (json_valid(payload))
+    ) STRICT""",
+    "CREATE INDEX events_by_run ON events (run_id, id)",
+    """CREATE TABLE commands (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        payload TEXT NOT NULL CHECK (json_valid(payload)),
+        created REAL NOT NULL,
+        answered REAL,
+        applied_step INTEGER,
+        refusal TEXT
+    ) STRICT""",
+    "CREATE INDEX commands_by_run ON commands (run_id, id)",
+)
+
+# Version n is what the first n entries make. Append; never edit an entry that was released.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+class RunLogError(Exception):
+    """The run log cannot be used; the message is one sentence with the remedy."""
+
+
+def open_for_writing(
+    path: Path | str,
+    *,
+    busy_seconds: float = BUSY_SECONDS,
+    migrations: Sequence[Sequence[str]] = MIGRATIONS,
+) -> sqlite3.Connection:
+    """Open the run log for reading and writing, creating it or bringing it up to date.
+
+    The folder is created when the one above it exists. The connection is in autocommit mode
+    (transactions are begun by hand) and may be handed to another thread, but not shared.
+
+    Raises:
+        RunLogError: folder missing or read-only, or file foreign, corrupt, locked for longer than
+            ``busy_seconds``, or written by a newer version.
+    """
+    path = Path(path)
+    _require_writable(path)
+    return _open(path, "rwc", busy_seconds, migrations)
+
+
+def open_for_reading(
+    path: Path | str, *, busy_seconds: float = BUSY_SECONDS
+) -> sqlite3.Connection:
+    """Open the run log read-only (``mode=ro``); same thread rules as `open_for_writing`.
+
+    Raises:
+        RunLogError: no run log there, or file foreign, corrupt, older or newer than this program.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RunLogError(
+            f"No run log at {path}: start a run there first (fasa up or fasa train), "
+            "or name the folder that has one."
+        )
+    if path.is_dir():
+        raise RunLogError(f"The run log {path} is a folder: name the {FILE_NAME} file inside it.")
+    return _open(path, "ro", busy_seconds, MIGRATIONS)
+
+
+def sentence(error: sqlite3.Error, path: Path) -> str:
+    """Say in one sentence, with the remedy, what an SQLite error about ``path`` means."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return (
+            f"The run log {path} is damaged or no SQLite file ({error}): move it away and put "
+            "back a copy, or let a new one be made."
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return (
+            f"The run log {path} is locked by another program: "
+            "close the program that writes to it, or try again."
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return f"The disk that holds the run log {path} is full: free some space on it."
+    if code == sqlite3.SQLITE_IOERR:
+        return (
+            f"The run log {path} cannot be read or written ({error}): "
+            "free some space on its disk, or check the disk."
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return (
+            f"The run log {path} cannot be opened for writing ({error}): "
+            "make its folder and file writable, or choose another folder."
+        )
+    return (
+        f"The run log {path} cannot be used ({error}): "
+        "check it with `PRAGMA integrity_check`, or let a new one be made elsewhere."
+    )
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """The primary SQLite result code of an error, -1 when SQLite gave none."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return -1 if code is None else code & 0xFF
+
+
+def _require_writable(path: Path) -> None:
+    folder = path.parent
+    if path.is_dir():
+        raise RunLogError(f"The run log {path} is a folder: name the {FILE_NAME} file inside it.")
+    if not folder.is_dir():
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise RunLogError(
+                f"The run log's folder {folder} is not there and cannot be made "
+                f"({error.strerror}): create it, or choose another folder."
+            ) from error
+    # A look before the leap: SQLite's own message does not tell a read-only folder from others.
+    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise RunLogError(
+            f"The run log {path} is read-only for this user: "
+            "make its folder and file writable, or choose another folder."
+        )
+
+
+def _open(
+    path: Path, mode: str, busy_seconds: float, migrations: Sequence[Sequence[str]]
+) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise RunLogError(sentence(error, path)) from error
+    try:
+        version = _version(connection, path, len(migrations))
+        if mode == "ro":
+            _require_current(version, path, len(migrations))
+        else:
+            _prepare(connection, busy_seconds)
+            if version < len(migrations):
+                _migrate(connection, path, migrations)
+    except sqlite3.Error as error:
+        connection.close()
+        raise RunLogError(sentence(error, path)) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
+    """The file's schema version, 0 for an empty file; nothing is written. Refuses foreign files."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application == 0 and version == 0 and tables == 0:
+        return 0
+    if application != APPLICATION_ID:
+        raise RunLogError(
+            f"{path} is another program's SQLite file (application id {application:#x}): "
+            "choose another folder or file for the run log."
+        )
+    if version > newest:
+        raise RunLogError(
+            f"The run log {path} has schema version {version} but this program knows only up to "
+            f"{newest}: update the program, or choose another folder."
+        )
+    return version
+
+
+def _require_current(version: int, path: Path, newest: int) -> None:
+    if version == 0:
+        raise RunLogError(
+            f"No run log in {path} yet, the file is empty: "
+            "start a run there first (fasa up or fasa train)."
+        )
+    if version < newest:
+        raise RunLogError(
+            f"The run log {path} has schema version {version} and this program reads {newest}: "
+            "start `fasa up` on its folder once, which brings it up to date."
+        )
+
+
+def _prepare(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    # Takes effect in an empty file only: pages freed by deleted runs can then be given back.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # SQLite does not call its busy handler for this switch when two processes create
+            # the file at once.
+            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT}")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _migrate(
+    connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]
+) -> None:
+    """Run the missing migrations and raise the version, all in one transaction or not at all."""
+    connection.execute("PRAGMA foreign_keys = OFF")  # so that a migration may rebuild a table
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection, path, len(migrations))  # another process may have been first
+        for statements in migrations[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            raise sqlite3.IntegrityError("a migration broke a foreign key")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("PRAGMA foreign_keys = ON")
