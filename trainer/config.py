@@ -10,7 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
 
 class ConfigError(ValueError):
@@ -24,7 +31,7 @@ def knob(
 
     `live` marks the knobs that can be changed between two steps of a training run.
     """
-    extra = {"group": group, "unit": unit, "live": live}
+    extra: dict[str, JsonValue] = {"group": group, "unit": unit, "live": live}
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 

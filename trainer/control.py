@@ -1,0 +1,119 @@
+"""Commands to a running trainer: read from the run log, answered through the writer."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+
+from fasa_core.fasa import FASA
+
+from trainer.config import ConfigError, check_live
+from trainer.run_log.reader import RunLogReader
+from trainer.run_log.rows import Command
+from trainer.run_log.writer import RunLogWriter
+
+_PAUSE_POLL = 0.2  # s
+
+
+class StopRequested(Exception):  # noqa: N818  not an error: somebody asked for it
+    """The run is to end at this step; `status` is how the run log is to name it."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class RunControl:
+    """Applies what people ask of a run, between two steps.
+
+    Args:
+        run_log: the file the commands are read from.
+        run_id: whose commands.
+        writer: answers go through it.
+        fasa: the knobs of `set`, or None for a baseline.
+    """
+
+    def __init__(
+        self, *, run_log: Path, run_id: int, writer: RunLogWriter, fasa: FASA | None
+    ) -> None:
+        self._reader = RunLogReader(run_log)
+        self._run_id = run_id
+        self._writer = writer
+        self._fasa = fasa
+        self._seen_version = -1
+        self._last_command = 0
+        self._paused = False
+        self._checkpoint_wanted = False
+        self._signal: str | None = None
+
+    def listen_to_signals(self) -> None:
+        """SIGTERM and Ctrl-C end the run at the next step, with a checkpoint."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
+
+    def at_step(self, *, step: int, epoch: int) -> bool:
+        """Apply what was asked since the last step; blocks while the run is paused.
+
+        Returns:
+            whether a checkpoint was asked for.
+
+        Raises:
+            StopRequested: when the run is to end here.
+        """
+        self._checkpoint_wanted = False
+        self._read_commands(step, epoch)
+        if self._paused:
+            self._writer.status("paused")
+            while self._paused:
+                time.sleep(_PAUSE_POLL)
+                self._read_commands(step, epoch)
+            self._writer.status("running")
+        return self._checkpoint_wanted
+
+    def _read_commands(self, step: int, epoch: int) -> None:
+        if self._signal is not None:
+            raise StopRequested("interrupted", f"ended by {self._signal}")
+        version = self._reader.data_version()
+        if version == self._seen_version:
+            return
+        self._seen_version = version
+        for command in self._reader.commands(self._run_id, after=self._last_command):
+            self._last_command = command.id
+            if command.answered is None:
+                self._apply(command, step, epoch)
+
+    def _apply(self, command: Command, step: int, epoch: int) -> None:
+        try:
+            text = self._carry_out(command)
+        except ConfigError as error:
+            self._writer.answer_command(command.id, step=step, refusal=str(error))
+            return
+        self._writer.answer_command(command.id, step=step)
+        self._writer.event(command.kind, text, step=step, epoch=epoch, payload=command.payload)
+        if command.kind == "stop":
+            raise StopRequested("stopped", "stopped on request")
+
+    def _carry_out(self, command: Command) -> str:
+        """Do it, and say in a few words what was done."""
+        if command.kind == "set":
+            return self._set(check_live(command.payload))
+        if command.kind in ("pause", "resume"):
+            self._paused = command.kind == "pause"
+        elif command.kind == "checkpoint":
+            self._checkpoint_wanted = True
+        elif command.kind != "stop":
+            raise ConfigError(f"this trainer does not know the command '{command.kind}'")
+        return command.kind
+
+    def _set(self, values: dict[str, float]) -> str:
+        if self._fasa is None:
+            raise ConfigError(
+                "this run trains without FASA, so it has no such knob: start one with"
+            )
+        self._fasa.set_knobs(**values)
+        return ", ".join(f"{name} = {value:g}" for name, value in values.items())

@@ -1,0 +1,298 @@
+"""Train, adapt, evaluate, keep: the life of one run. No SQL, no torchvision internals.
+
+The epoch number is that of the epoch at work, counted from 0.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import load_checkpoint, save_checkpoint
+from trainer.config import RunConfig
+from trainer.console import Console
+from trainer.control import RunControl, StopRequested
+from trainer.evaluation import DetectionCollector, evaluate_detections
+from trainer.model import FASAMaskRCNN
+from trainer.recorder import Recorder
+from trainer.schedule import learning_rate_factor, set_learning_rate
+from trainer.training_data import (
+    TrainingData,
+    adaptation_loader,
+    evaluation_loader,
+    train_indices,
+    train_loader,
+)
+
+_MASK_THRESHOLD = 0.5
+
+Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
+
+
+class LossNotFinite(RuntimeError):
+    """A training loss became NaN or infinite; the message names step, images and losses."""
+
+
+@dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        step: training steps done.
+        epoch: the epoch at work, from 0; equal to the number of epochs when all are done.
+        batch: batches done in it.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+
+
+class Trainer:
+    """Runs the epochs of one run; ready objects come in.
+
+    Args:
+        config: the run's configuration.
+        data: its data sets.
+        model: on `device`.
+        optimizers: the first one trains the classifier.
+        recorder: writes to the run log.
+        control: what people ask of the run.
+        console: what the terminal shows.
+        checkpoints: folder for them.
+        device: where the model is.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: RunConfig,
+        data: TrainingData,
+        model: FASAMaskRCNN,
+        optimizers: list[torch.optim.Optimizer],
+        recorder: Recorder,
+        control: RunControl,
+        console: Console,
+        checkpoints: Path,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.model = model
+        self.optimizers = optimizers
+        self.recorder = recorder
+        self.control = control
+        self.console = console
+        self.checkpoints = checkpoints
+        self.device = device
+        self.at = Position()
+        self.total_steps = self._batches_in_epoch(0) * config.epochs
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go back to where `checkpoint` was written."""
+        self.at = Position(
+            **load_checkpoint(checkpoint, model=self.model, optimizers=self.optimizers)
+        )
+
+    def run(self) -> None:
+        """All epochs that are left.
+
+        Raises:
+            StopRequested: when somebody ended the run; a checkpoint is written first.
+            LossNotFinite: when training diverged; the last checkpoint is kept.
+        """
+        self._progress("training")
+        self.recorder.knobs(step=self.at.step, epoch=self.at.epoch)
+        try:
+            while self.at.epoch < self.config.epochs:
+                self._train_epoch()
+                self._adapt()
+                self._evaluate()
+                self.at = Position(self.at.step, self.at.epoch + 1, 0)
+                self._keep(every=self.config.checkpoint_every)
+        except StopRequested:
+            self._keep()
+            raise
+
+    def _progress(self, phase: str) -> None:
+        self.recorder.progress(
+            phase,
+            step=self.at.step,
+            total_steps=self.total_steps,
+            epoch=self.at.epoch,
+            epochs=self.config.epochs,
+        )
+
+    def _batches_in_epoch(self, epoch: int) -> int:
+        images = len(train_indices(self.config, self.data.train, epoch=epoch))
+        return math.ceil(images / self.config.batch_size)
+
+    def _train_epoch(self) -> None:
+        if self.model.fasa is not None:
+            self.model.fasa.set_epoch(self.at.epoch)
+        if self.at.batch == 0:
+            self.model.roi_heads.statistics.reset()
+        self.model.train()
+        batches = self._batches_in_epoch(self.at.epoch)
+        loader = train_loader(
+            self.config, self.data.train, epoch=self.at.epoch, skip_batches=self.at.batch
+        )
+        self.console.phase(self._label("training"), batches - self.at.batch)
+        for batch, loader_seconds in _timed(loader):
+            if self.control.at_step(step=self.at.step, epoch=self.at.epoch):
+                self._keep()
+            self._step(batch, loader_seconds, batches)
+
+    def _step(self, batch: Batch, loader_seconds: float, batches: int) -> None:
+        started = time.perf_counter()
+        fraction = self.at.epoch + self.at.batch / batches
+        factor = learning_rate_factor(self.config, step=self.at.step, epoch=fraction)
+        set_learning_rate(self.optimizers, factor)
+        losses = self._optimise(*self._to_device(batch))
+        self._refuse_not_finite(losses, batch)
+        self.at.step += 1
+        self.at.batch += 1
+        self.recorder.step(
+            losses,
+            step=self.at.step,
+            epoch=self.at.epoch,
+            learning_rate=self.optimizers[-1].param_groups[0]["lr"],
+            images=len(batch[0]),
+            loader_seconds=loader_seconds,
+            step_seconds=time.perf_counter() - started,
+        )
+        self._progress("training")
+        if self.at.step == 1 or self.at.step % self.config.snapshot_every == 0:
+            self.recorder.snapshot(step=self.at.step, epoch=self.at.epoch)
+        self.console.advance(f"loss {sum(losses.values()):.3f}")
+
+    def _optimise(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, float]:
+        losses: dict[str, Tensor] = self.model(images, targets)
+        total = torch.stack(list(losses.values())).sum()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        if self.config.gradient_clip:
+            trainable = [p for p in self.model.parameters() if p.requires_grad]
+            torch.nn.utils.clip_grad_norm_(trainable, self.config.gradient_clip)
+        if bool(total.isfinite()):  # a step on NaN would spoil the weights beyond rescue
+            for optimizer in self.optimizers:
+                optimizer.step()
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _refuse_not_finite(self, losses: dict[str, float], batch: Batch) -> None:
+        if all(math.isfinite(value) for value in losses.values()):
+            return
+        images = [int(target["image_id"]) for target in batch[1]]
+        shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        raise LossNotFinite(
+            f"the loss is not finite at step {self.at.step} on images {images} ({shown}): "
+            "lower the learning rate or the gradient clip, and go on from the last checkpoint"
+        )
+
+    def _adapt(self) -> None:
+        """The validation-loss pass, and FASA's decision on every probability.
+
+        A baseline runs the pass too, so that its validation losses can be compared.
+        """
+        self.model.eval()
+        num = len(self.data.categories) + 1
+        loss_sum = torch.zeros(num, dtype=torch.float64, device=self.device)
+        count = torch.zeros(num, dtype=torch.int64, device=self.device)
+        for batch in self._pass("validation", adaptation_loader(self.config, self.data.holdout)):
+            batch_sum, batch_count = self.model.validation_losses(*self._to_device(batch))
+            loss_sum += batch_sum
+            count += batch_count
+        where = {"step": self.at.step, "epoch": self.at.epoch}
+        self.recorder.validation(loss_sum, count, **where)
+        if self.model.fasa is not None:
+            self.recorder.adaptation(self.model.fasa.adapt(loss_sum, count), **where)
+        self.recorder.snapshot(**where)
+
+    def _evaluate(self) -> None:
+        test = self.data.test
+        last = self.at.epoch + 1 == self.config.epochs
+        if test is None or ((self.at.epoch + 1) % self.config.evaluate_every and not last):
+            return
+        self.model.eval()
+        collector = DetectionCollector([category.id for category in self.data.categories])
+        for images, targets in self._pass("evaluation", evaluation_loader(self.config, test)):
+            with torch.no_grad():
+                found = self.model([image.to(self.device) for image in images])
+            for target, result in zip(targets, found, strict=True):
+                collector.add(
+                    int(target["image_id"]),
+                    boxes=result["boxes"].cpu(),
+                    scores=result["scores"].cpu(),
+                    labels=result["labels"].cpu(),
+                    masks=(result["masks"][:, 0] > _MASK_THRESHOLD).cpu(),
+                )
+        result = evaluate_detections(
+            test.annotations_path,
+            [category.id for category in self.data.categories],
+            collector.records,
+            federated=self.data.federated,
+            frequencies=[category.frequency for category in self.data.categories],
+        )
+        self.recorder.evaluation(result, step=self.at.step, epoch=self.at.epoch)
+        names = ("AP", "AP_r", "AP_c", "AP_f")
+        shown = "  ".join(f"{name} {result.metrics[f'segm/{name}']:.1f}" for name in names)
+        self.console.say(f"epoch {self.at.epoch + 1}/{self.config.epochs}  mask {shown}")
+
+    def _pass(self, phase: str, loader: torch.utils.data.DataLoader) -> Iterator[Batch]:
+        """The batches of a pass without training, with progress shown and commands answered.
+
+        A stop or a pause waits for the end of the pass: half a pass cannot be resumed.
+        """
+        self.console.phase(self._label(phase), len(loader))
+        for batch in loader:
+            self._progress(phase)
+            yield batch
+            self.console.advance()
+
+    def _keep(self, every: int = 1) -> None:
+        """Write a checkpoint at the end of every `every`-th epoch, and at the end of the run."""
+        if self.at.epoch % every and self.at.epoch < self.config.epochs:
+            return
+        save_checkpoint(
+            self.checkpoints,
+            model=self.model,
+            optimizers=self.optimizers,
+            progress=vars(self.at),
+            keep=self.config.keep_checkpoints,
+        )
+
+    def _label(self, phase: str) -> str:
+        return f"{phase} {self.at.epoch + 1}/{self.config.epochs}"
+
+    def _to_device(self, batch: Batch) -> Batch:
+        images, targets = batch
+        return (
+            [image.to(self.device, non_blocking=True) for image in images],
+            [
+                {
+                    name: value.to(self.device, non_blocking=True)
+                    if isinstance(value, Tensor)
+                    else value
+                    for name, value in target.items()
+                }
+                for target in targets
+            ],
+        )
+
+
+def _timed(loader: torch.utils.data.DataLoader) -> Iterator[tuple[Batch, float]]:
+    """Each batch with the seconds spent waiting for it."""
+    batches = iter(loader)
+    while True:
+        started = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - started

