@@ -17,7 +17,7 @@ from trainer.run_log.writer import RunLogWriter
 _PAUSE_POLL = 0.2  # s
 
 
-class StopRequested(Exception):  # noqa: N818  not an error: somebody asked for it
+class StopRequested(Exception):
     """The run is to end at this step; `status` is how the run log is to name it."""
 
     def __init__(self, status: str, reason: str) -> None:
