@@ -252,7 +252,8 @@ class FASARoIHeads(RoIHeads):
             ),
             torch.cat([result["labels"] for result in results]),
         ).sigmoid()
-        for result, mask in zip(results, masks.split([len(r["labels"]) for r in results])):
+        counts = [len(result["labels"]) for result in results]
+        for result, mask in zip(results, masks.split(counts), strict=True):
             result["masks"] = mask[:, None]
         return results
 

@@ -57,7 +57,8 @@ def build_training_data(config: RunConfig, *, datasets: Path) -> TrainingData:
     """
     if config.data == "demo":
         return _demo(config, datasets)
-    assert config.annotations is not None and config.images is not None  # RunConfig's rule
+    assert config.annotations is not None  # RunConfig's rule
+    assert config.images is not None
     full = DetectionDataset(config.annotations, config.images)
     test = None
     if config.test_annotations is not None and config.test_images is not None:

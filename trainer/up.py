@@ -32,8 +32,8 @@ def up(folder: RunsFolder, *, port: int, address: str, demo: bool) -> int:
     if demo:
         queue_first_runs(folder)
     dashboard = subprocess.Popen(
-        [sys.executable, "-m", "app.server", "--runs", str(folder.root)]
-        + ["--port", str(port), "--address", address]
+        [sys.executable, "-m", "app.server", f"--runs={folder.root}"]
+        + [f"--port={port}", f"--address={address}"]
     )
     print(f"FASA Live: http://{address}:{port}  (runs in {folder.root.resolve()})", flush=True)
     signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
