@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pycocotools.mask as mask_tools
 
@@ -220,7 +220,7 @@ def _mask_has_area(annotation: Record, width: int, height: int, where: str) -> b
     )
 
 
-def _is_plain_code(counts: Any, pixels: int) -> bool:
+def _is_plain_code(counts: Any, pixels: int) -> TypeGuard[list[int]]:
     """Whether these are the run lengths, not compressed, of a mask of so many pixels."""
     return (
         isinstance(counts, list)
