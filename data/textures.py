@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Values = NDArray[np.float32]
+Values = NDArray[np.floating]
 
 
 def draw_texture(generator: np.random.Generator, side: int) -> NDArray[np.uint8]:
@@ -47,7 +47,7 @@ def _clouds(generator: np.random.Generator, side: int) -> Values:
 
 
 def _gradient(generator: np.random.Generator, side: int) -> Values:
-    return _along(generator, side) + 0.5
+    return _along(generator, side) + np.float32(0.5)
 
 
 def _stripes(generator: np.random.Generator, side: int) -> Values:
