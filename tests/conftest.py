@@ -1,6 +1,8 @@
 """Fixtures every test may use: where the shared oracles and real data lie."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ def _existing(path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real photos with masks, the LVIS class table and more; `FASA_TEST_DATA` names another place."""
+    """Real photos and class tables, here or where `FASA_TEST_DATA` says."""
     return _existing(Path(os.environ.get("FASA_TEST_DATA", _SHARED / "data")))
 
 
@@ -24,3 +26,20 @@ def shared_data() -> Path:
 def shared_oracles() -> Path:
     """Expected outputs of the reference implementations."""
     return _existing(Path(os.environ.get("FASA_TEST_ORACLES", _SHARED / "oracles")))
+
+
+@pytest.fixture
+def read_only_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which nothing can be written, by root neither."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        yield folder
+        folder.chmod(0o755)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("root may not mount a read-only file system here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from pathlib import Path
 from types import FrameType
 
 from fasa_core.fasa import FASA
-
 from trainer.config import ConfigError, check_live
-from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Command
 from trainer.run_log.writer import RunLogWriter
 
@@ -29,21 +26,13 @@ class RunControl:
     """Applies what people ask of a run, between two steps.
 
     Args:
-        run_log: the file the commands are read from.
-        run_id: whose commands.
-        writer: answers go through it.
+        writer: of the run; commands and their answers go through it.
         fasa: the knobs of `set`, or None for a baseline.
     """
 
-    def __init__(
-        self, *, run_log: Path, run_id: int, writer: RunLogWriter, fasa: FASA | None
-    ) -> None:
-        self._reader = RunLogReader(run_log)
-        self._run_id = run_id
+    def __init__(self, *, writer: RunLogWriter, fasa: FASA | None) -> None:
         self._writer = writer
         self._fasa = fasa
-        self._seen_version = -1
-        self._last_command = 0
         self._paused = False
         self._checkpoint_wanted = False
         self._signal: str | None = None
@@ -78,14 +67,8 @@ class RunControl:
     def _read_commands(self, step: int, epoch: int) -> None:
         if self._signal is not None:
             raise StopRequested("interrupted", f"ended by {self._signal}")
-        version = self._reader.data_version()
-        if version == self._seen_version:
-            return
-        self._seen_version = version
-        for command in self._reader.commands(self._run_id, after=self._last_command):
-            self._last_command = command.id
-            if command.answered is None:
-                self._apply(command, step, epoch)
+        for command in self._writer.take_commands():
+            self._apply(command, step, epoch)
 
     def _apply(self, command: Command, step: int, epoch: int) -> None:
         try:

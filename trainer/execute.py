@@ -60,7 +60,7 @@ def _build(
     device = _device(config)
     torch.manual_seed(config.seed)  # torchvision's samplers draw from torch's own generator
     model = build_model(config, class_counts=data.class_counts).to(device)
-    control = RunControl(run_log=folder.run_log, run_id=run_id, writer=writer, fasa=model.fasa)
+    control = RunControl(writer=writer, fasa=model.fasa)
     trainer = Trainer(
         config=config,
         data=data,
