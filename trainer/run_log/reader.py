@@ -70,13 +70,17 @@ class RunLogReader:
         with self._version_lock:
             self._version_connection.close()
 
+    def __enter__(self) -> "RunLogReader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def data_version(self) -> int:
         """A number that changes whenever anything was committed to the run log."""
         with self._version_lock:
             try:
-                version: int = self._version_connection.execute(
-                    "PRAGMA data_version"
-                ).fetchone()[0]
+                version: int = self._version_connection.execute("PRAGMA data_version").fetchone()[0]
             except sqlite3.Error as error:
                 raise RunLogError(sentence(error, self._path)) from error
             return version

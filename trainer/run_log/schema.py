@@ -160,9 +160,7 @@ def open_for_writing(
     return _open(path, "rwc", busy_seconds, migrations)
 
 
-def open_for_reading(
-    path: Path | str, *, busy_seconds: float = BUSY_SECONDS
-) -> sqlite3.Connection:
+def open_for_reading(path: Path | str, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open the run log read-only (``mode=ro``); same thread rules as `open_for_writing`.
 
     Raises:

@@ -142,9 +142,7 @@ class RunLogWriter:
         ]
         self._committer.put([(_SCALAR, rows)], len(rows) * _ROW_BYTES)
 
-    def class_vectors(
-        self, values: Mapping[str, NDArray[Any]], *, step: int, epoch: int
-    ) -> None:
+    def class_vectors(self, values: Mapping[str, NDArray[Any]], *, step: int, epoch: int) -> None:
         """Append a snapshot of each named field: [C] float32 or int32 (float64, int64 converted).
 
         Raises:
@@ -286,8 +284,10 @@ class RunLogWriter:
             return "float32", vector.astype("<f4", copy=False).tobytes()
         if kind in "iu":
             if (
-                vector.dtype.itemsize > 4 or kind == "u"
-            ) and len(vector) and not _INT32.min <= vector.min() <= vector.max() <= _INT32.max:
+                (vector.dtype.itemsize > 4 or kind == "u")
+                and len(vector)
+                and not _INT32.min <= vector.min() <= vector.max() <= _INT32.max
+            ):
                 raise ValueError(
                     f"{field} holds integers beyond int32 (largest {vector.max()}): "
                     "hand in float32."
