@@ -49,7 +49,15 @@ def queue_run(
         cursor = connection.execute(
             "INSERT INTO runs (name, config, dataset, status, parent_run, parent_epoch, created)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (name, to_json(config), dataset, QUEUED, parent_run, parent_epoch, time.time()),
+            (
+                storable(name),
+                to_json(config),
+                storable(dataset),
+                QUEUED,
+                parent_run,
+                parent_epoch,
+                time.time(),
+            ),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -153,7 +161,12 @@ def status_statements(run_id: int, status: str, error: str | None) -> list[State
     statements: list[Statement] = [
         (
             "UPDATE runs SET status = ?, error = ?, ended = ? WHERE id = ?",
-            (status, error, time.time() if final else None, run_id),
+            (
+                status,
+                None if error is None else storable(error),
+                time.time() if final else None,
+                run_id,
+            ),
         )
     ]
     if final:
@@ -165,7 +178,7 @@ def refusal_statement(run_id: int, reason: str) -> Statement:
     """The SQL that refuses every pending command of a run."""
     return (
         "UPDATE commands SET answered = ?, refusal = ? WHERE run_id = ? AND answered IS NULL",
-        (time.time(), reason, run_id),
+        (time.time(), storable(reason), run_id),
     )
 
 
@@ -188,12 +201,17 @@ def to_json(value: Any) -> str:
         ValueError: the value holds something json cannot.
     """
     try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+        return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The run log keeps json only, and this value is none ({error}): "
             "use numbers that are finite, text, lists and dicts."
         ) from error
+
+
+def storable(text: str) -> str:
+    """Text as SQLite takes it: bytes of a file name that are no UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _status_of(connection: sqlite3.Connection, run_id: int, path: Path | str) -> str:

@@ -11,13 +11,19 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer.run_log.commands import select_commands
 from trainer.run_log.rows import Command
-from trainer.run_log.schema import RunLogError, open_for_writing, primary_code, sentence
+from trainer.run_log.schema import (
+    RunLogError,
+    identity,
+    open_for_writing,
+    primary_code,
+    sentence,
+)
 
 HEARTBEAT_SECONDS = 1.0
 LOCK_WAIT_SECONDS = 1.0  # one wait for the write lock; then the problem is said and it waits again
@@ -62,7 +68,7 @@ class Committer:
         self._queue_limit = queue_limit
         self._connection = open_for_writing(path)
         self._connection.execute(f"PRAGMA busy_timeout = {int(LOCK_WAIT_SECONDS * 1000)}")
-        self._file = _identity(path)
+        self._file = identity(path)
         self._process = os.getpid()
 
         self._condition = threading.Condition(threading.Lock())  # guards what follows
@@ -70,7 +76,9 @@ class Committer:
         self._queued_bytes = 0
         self._put_count = 0
         self._committed_count = 0
+        self._synced_count = 0
         self._hurry = False
+        self._sync_target = 0
         self._closing = False
         self._close_deadline = 0.0
         self._problem: str | None = None
@@ -103,6 +111,7 @@ class Committer:
         """
         # The thread is not woken: it looks at the queue by itself, so that a call costs the
         # training thread no switch.
+        self._require_own_process()
         with self._condition:
             self._require_usable()
             self._queue.append(Change(statements, size))
@@ -125,24 +134,25 @@ class Committer:
         return taken
 
     def flush(self, timeout: float) -> bool:
-        """Commit now what was put so far; False when that did not succeed in time."""
+        """Commit and sync to disk now what was put so far; False when that failed in time."""
+        self._require_own_process()
         with self._condition:
             self._require_usable()
             target = self._put_count
+            self._sync_target = target
             self._hurry = True
             self._condition.notify_all()
-            self._condition.wait_for(
-                lambda: self._committed_count >= target or self._over(), timeout
-            )
-            return self._committed_count >= target
+            self._condition.wait_for(lambda: self._synced_count >= target or self._over(), timeout)
+            return self._synced_count >= target
 
-    def wait_while_disk_full(self) -> float:
-        """Wait until rows can be stored again; returns the seconds that took."""
+    def wait_while_disk_full(self, give_up: Callable[[], bool] | None = None) -> float:
+        """Wait until rows can be stored again or ``give_up`` says True; returns the seconds."""
         if not self._storage_trouble:
             return 0.0
         start = time.monotonic()
         with self._condition:
-            self._condition.wait_for(lambda: not self._storage_trouble or self._over())
+            while self._storage_trouble and not self._over() and not (give_up and give_up()):
+                self._condition.wait(0.2)
         return time.monotonic() - start
 
     def close(self, timeout: float) -> None:
@@ -168,10 +178,15 @@ class Committer:
     def _require_usable(self) -> None:
         if self._fatal is not None:
             raise RunLogError(self._fatal)
-        if self._closing or os.getpid() != self._process:
+        if self._closing:
+            raise RunLogError(f"The writer of run {self._run_id} is closed: open a new one.")
+
+    def _require_own_process(self) -> None:
+        # Asked before the lock is: a forked child may have got it locked for ever.
+        if os.getpid() != self._process:
             raise RunLogError(
-                f"The writer of run {self._run_id} is closed or belongs to another process: "
-                "open a new one."
+                f"The writer of run {self._run_id} belongs to the process {self._process} that "
+                "opened it: open another one in this process."
             )
 
     def _over(self) -> bool:
@@ -198,8 +213,12 @@ class Committer:
             self._pending.extend(self._queue)
             self._queue.clear()
         try:
-            self._commit_pending()
             self._fetch_commands()
+            self._commit_pending()
+            if self._sync_target > self._synced_count:
+                self._sync_to_disk()
+        except RunLogError as error:
+            self._give_up(str(error))
         except (sqlite3.Error, OSError) as error:
             self._note(error)
         if self._fatal is not None:
@@ -212,16 +231,14 @@ class Committer:
         return True
 
     def _commit_pending(self) -> None:
-        heartbeat = time.monotonic() >= self._next_heartbeat
-        while self._pending or heartbeat:
+        while self._pending or time.monotonic() >= self._next_heartbeat:
             count, size = 0, 0
             while count < len(self._pending) and size < TRANSACTION_BYTES:
                 size += self._pending[count].size
                 count += 1
-            self._commit(count, heartbeat)
+            self._commit(count)
             for _ in range(count):
                 self._pending.popleft()
-            heartbeat = False
             with self._condition:
                 self._committed_count += count
                 self._queued_bytes -= size
@@ -229,27 +246,26 @@ class Committer:
                 self._storage_trouble = False
                 self._condition.notify_all()
 
-    def _commit(self, count: int, heartbeat: bool) -> None:
+    def _commit(self, count: int) -> None:
         """Commit the first ``count`` pending changes in one transaction, or none of them."""
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:
+            self._stamp()
             for index in range(count):
                 for sql, rows in self._pending[index].statements:
                     self._connection.executemany(sql, rows)
-            if heartbeat:
-                self._stamp()
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 execute("ROLLBACK")
             raise
-        if heartbeat:
-            self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+        self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
 
     def _stamp(self) -> None:
-        if _identity(self._path) != self._file:
-            self._give_up(
+        """Set the heartbeat, and make sure that run and file are still the ones opened."""
+        if identity(self._path) != self._file:
+            raise RunLogError(
                 f"The run log {self._path} was moved, deleted or replaced while run "
                 f"{self._run_id} wrote to it: put it back and resume the run."
             )
@@ -257,9 +273,17 @@ class Committer:
             "UPDATE runs SET heartbeat = ? WHERE id = ?", (time.time(), self._run_id)
         )
         if cursor.rowcount == 0:
-            self._give_up(
+            raise RunLogError(
                 f"Run {self._run_id} was deleted from the run log {self._path}: start a new run."
             )
+
+    def _sync_to_disk(self) -> None:
+        # With synchronous=NORMAL a commit survives the death of the process but reaches the disk
+        # only with a checkpoint of the write-ahead log, which syncs it first.
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with self._condition:
+            self._synced_count = self._committed_count
+            self._condition.notify_all()
 
     def _fetch_commands(self) -> None:
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
@@ -292,12 +316,3 @@ class Committer:
         with self._condition:
             self._fatal = self._fatal or text
             self._condition.notify_all()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file a path names, so that a replaced one is noticed."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino

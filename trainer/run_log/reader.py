@@ -30,7 +30,7 @@ from trainer.run_log.rows import (
     Run,
     ScalarRow,
 )
-from trainer.run_log.schema import RunLogError, open_for_reading, sentence
+from trainer.run_log.schema import RunLogError, identity, open_for_reading, sentence
 
 _RUN_COLUMNS = ", ".join(field.name for field in fields(Run))
 _DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
@@ -55,20 +55,12 @@ class RunLogReader:
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
-        self._lock = threading.Lock()
-        self._idle = [open_for_reading(self._path)]
+        self._lock = threading.Lock()  # guards what follows
+        self._file = identity(self._path)
+        self._generation = 0  # how many files the path has named so far
+        self._idle: list[sqlite3.Connection] = []
         # data_version() compares within one connection only, hence one of its own.
-        self._version_lock = threading.Lock()
-        self._version_connection = open_for_reading(self._path)
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        with self._lock:
-            for connection in self._idle:
-                connection.close()
-            self._idle.clear()
-        with self._version_lock:
-            self._version_connection.close()
+        self._watch = open_for_reading(self._path)
 
     def __enter__(self) -> "RunLogReader":
         return self
@@ -76,14 +68,20 @@ class RunLogReader:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        with self._lock:
+            self._drop_connections()
+
     def data_version(self) -> int:
         """A number that changes whenever anything was committed to the run log."""
-        with self._version_lock:
+        with self._lock:
+            self._follow_path()
             try:
-                version: int = self._version_connection.execute("PRAGMA data_version").fetchone()[0]
+                version: int = self._watch.execute("PRAGMA data_version").fetchone()[0]
             except sqlite3.Error as error:
                 raise RunLogError(sentence(error, self._path)) from error
-            return version
+            return self._generation << 32 | version
 
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
@@ -221,6 +219,8 @@ class RunLogReader:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            self._follow_path()
+            generation = self._generation
             connection = self._idle.pop() if self._idle else None
         if connection is None:
             connection = open_for_reading(self._path)
@@ -233,7 +233,26 @@ class RunLogReader:
             connection.close()
             raise
         with self._lock:
-            self._idle.append(connection)
+            if generation == self._generation:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _follow_path(self) -> None:
+        """Turn to the new file when the old one was deleted or replaced (a stat, 2 µs)."""
+        current = identity(self._path)
+        if current == self._file:
+            return
+        watch = open_for_reading(self._path)
+        self._drop_connections()
+        self._watch, self._file = watch, current
+
+    def _drop_connections(self) -> None:
+        for connection in (*self._idle, self._watch):
+            connection.close()
+        self._idle.clear()
+        self._file = None
+        self._generation += 1
 
 
 def _run(row: Sequence[Any]) -> Run:

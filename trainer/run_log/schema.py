@@ -199,8 +199,8 @@ def sentence(error: sqlite3.Error, path: Path) -> str:
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return (
-            f"The run log {path} cannot be opened for writing ({error}): "
-            "make its folder and file writable, or choose another folder."
+            f"The run log {path} cannot be opened ({error}): make its folder and file writable "
+            "(SQLite keeps two more files beside it, for reading too), or use another folder."
         )
     return (
         f"The run log {path} cannot be used ({error}): "
@@ -212,6 +212,15 @@ def primary_code(error: sqlite3.Error) -> int:
     """The primary SQLite result code of an error, -1 when SQLite gave none."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return -1 if code is None else code & 0xFF
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path names (device, inode), so that a replaced one is noticed."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _require_writable(path: Path) -> None:
@@ -249,7 +258,7 @@ def _open(
         if mode == "ro":
             _require_current(version, path, len(migrations))
         else:
-            _prepare(connection, busy_seconds)
+            _prepare(connection, path, busy_seconds)
             if version < len(migrations):
                 _migrate(connection, path, migrations)
     except sqlite3.Error as error:
@@ -294,13 +303,13 @@ def _require_current(version: int, path: Path, newest: int) -> None:
         )
 
 
-def _prepare(connection: sqlite3.Connection, busy_seconds: float) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, busy_seconds: float) -> None:
     # Takes effect in an empty file only: pages freed by deleted runs can then be given back.
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     deadline = time.monotonic() + busy_seconds
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             break
         except sqlite3.OperationalError as error:
             # SQLite does not call its busy handler for this switch when two processes create
@@ -308,6 +317,11 @@ def _prepare(connection: sqlite3.Connection, busy_seconds: float) -> None:
             if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+    if mode != "wal":
+        raise RunLogError(
+            f"The run log {path} lies on a file system without shared memory (journal mode "
+            f"{mode}): choose a folder on a local disk."
+        )
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT}")
     connection.execute("PRAGMA foreign_keys = ON")

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.run_log.commands import status_statements, to_json
+from trainer.run_log.commands import status_statements, storable, to_json
 from trainer.run_log.committer import Committer
 from trainer.run_log.rows import Command
 from trainer.run_log.schema import RunLogError, open_for_reading, sentence
@@ -118,7 +118,7 @@ class RunLogWriter:
                 self._run_id,
                 int(category["index"]),
                 int(category["id"]),
-                str(category["name"]),
+                storable(str(category["name"])),
                 str(category["frequency"]),
                 int(category["image_count"]),
                 int(category["instance_count"]),
@@ -190,7 +190,15 @@ class RunLogWriter:
     ) -> None:
         """Note something that every chart can mark; ``payload`` is kept as json."""
         details = to_json(payload or {})
-        row = (self._run_id, int(step), int(epoch), time.time(), kind, text, details)
+        row = (
+            self._run_id,
+            int(step),
+            int(epoch),
+            time.time(),
+            storable(kind),
+            storable(text),
+            details,
+        )
         self._committer.put([(_EVENT, [row])], _ROW_BYTES + len(text) + len(details))
 
     def status(self, status: str, *, error: str | None = None) -> None:
@@ -207,7 +215,12 @@ class RunLogWriter:
 
     def answer_command(self, command_id: int, *, step: int, refusal: str | None = None) -> None:
         """Say that a command took hold at ``step``, or was refused and why."""
-        row = (time.time(), int(step) if refusal is None else None, refusal, command_id)
+        row = (
+            time.time(),
+            int(step) if refusal is None else None,
+            None if refusal is None else storable(refusal),
+            command_id,
+        )
         self._committer.put([(_ANSWER, [row])], _ROW_BYTES)
 
     def take_commands(self) -> list[Command]:
@@ -231,16 +244,19 @@ class RunLogWriter:
         self._committer.put(statements, len(statements) * _ROW_BYTES)
 
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """Commit now; False when that did not succeed in ``timeout`` seconds (see `problem`).
+        """Commit now and have the disk confirm it; False when that took longer (see `problem`).
 
         Call it before a checkpoint is given its final name: then a resumed run finds every row
-        up to its checkpoint.
+        up to its checkpoint, even after a power cut.
         """
         return self._committer.flush(timeout)
 
-    def wait_while_disk_full(self) -> float:
-        """Hold the training while rows cannot be stored; returns the seconds that took."""
-        return self._committer.wait_while_disk_full()
+    def wait_while_disk_full(self, give_up: Callable[[], bool] | None = None) -> float:
+        """Hold the training while rows cannot be stored; returns the seconds that took.
+
+        ``give_up`` is asked five times a second; True ends the wait (somebody pressed Ctrl-C).
+        """
+        return self._committer.wait_while_disk_full(give_up)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
         """Commit the rest and let go of the file.
