@@ -1,0 +1,63 @@
+"""The live component: charts, header, class table and run list that update past Streamlit.
+
+One component is registered; `kind` in its data says what it draws. Its JavaScript lies beside this
+file and is served by `app/assets.py`: `poll.js` asks the live route for news, `chart.js` keeps one
+Plotly div per chart and redraws it in place, so zoom, hover and legend survive every update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import streamlit as st
+from streamlit.components.v2.bidi_component.state import ComponentResult
+
+from app import assets
+
+Kind = Literal["chart", "header", "class_table", "run_list"]
+
+# A blob cannot import relative addresses, hence the absolute one.
+_BOOT = """
+export default async function (component) {
+  const address = new URL(component.data.assets + "mount.js", document.baseURI).href;
+  const { mount } = await import(address);
+  return mount(component);
+}
+"""
+
+
+def live(
+    kind: Kind,
+    spec: dict[str, Any],
+    *,
+    key: str,
+    run: int | None = None,
+    view: dict[str, Any] | None = None,
+    **callbacks: Callable[[], None],
+) -> ComponentResult:
+    """Mount the live component.
+
+    Args:
+        kind: what to draw.
+        spec: what it shows, e.g. `Chart.to_dict()`.
+        key: identity of the component on the page.
+        run: id of the run it follows.
+        view: how it shows it (x axis, smoothing, pins).
+        callbacks: `on_NAME_change` for each value the component sends back.
+    """
+    base = st.get_option("server.baseUrlPath").strip("/")
+    prefix = f"/{base}" if base else ""
+    data: dict[str, Any] = {
+        "kind": kind,
+        "base": prefix,
+        "assets": prefix + assets.own_address(),
+        "plotly": prefix + assets.plotly_address(),
+        "run": run,
+        "spec": spec,
+        "view": view or {},
+    }
+    mount: Callable[..., ComponentResult] = st.components.v2.component(
+        "fasa_live", html='<div class="fasa-root"></div>', js=_BOOT, isolate_styles=False
+    )
+    return mount(key=key, data=data, **callbacks)

@@ -1,0 +1,254 @@
+// One chart: a Plotly div that is made once and redrawn in place with Plotly.react, so zoom, hover
+// and hidden legend entries survive every update.
+
+import { element, readTheme, setHidden, setText } from "./dom.js";
+import { follow } from "./poll.js";
+import { smooth, thin, xValues, yValues } from "./series.js";
+
+let plotly = null;
+
+function loadPlotly(address) {
+  plotly ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = address;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => {
+      plotly = null;
+      reject(new Error(`Plotly could not be loaded from ${address}`));
+    };
+    document.head.append(script);
+  });
+  return plotly;
+}
+
+const CONFIG = {
+  displaylogo: false,
+  doubleClick: "reset",
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+};
+
+const X_TITLES = { epoch: "epochs done", step: "step", time: "minutes since the start" };
+const X_HOVER = { epoch: "epoch %{x:.2f}", step: "step %{x:,d}", time: "minute %{x:.1f}" };
+const FEW = 60; // points up to which a line shows its markers
+
+export class ChartView {
+  constructor(root) {
+    this.root = root;
+    const card = element("section", "fasa-card");
+    this.title = element("h3", "fasa-title");
+    this.stage = element("div", "fasa-stage");
+    this.plot = element("div", "fasa-plot");
+    this.empty = element("p", "fasa-empty");
+    this.caption = element("p", "fasa-caption");
+    this.stage.append(this.plot, this.empty);
+    card.append(this.title, this.stage, this.caption);
+    root.append(card);
+    this.queued = false;
+    this.size = new ResizeObserver(() => this.draw());
+    this.size.observe(this.stage);
+  }
+
+  update({ data }) {
+    this.data = data;
+    const { spec } = data;
+    setText(this.title, spec.title);
+    setText(this.caption, spec.caption);
+    setText(this.empty, spec.empty);
+    this.stage.style.height = `${spec.height}px`;
+    this.plot.dataset.chart = spec.key;
+    const before = this.following;
+    this.following = follow(data.base, data.run, {
+      wants: spec.lines.map((line) => line.want),
+      onRows: () => this.draw(),
+      onState: () => this.onState(),
+    });
+    before?.stop();
+    loadPlotly(data.plotly).then(
+      (Plotly) => {
+        this.Plotly = Plotly;
+        this.draw();
+      },
+      (error) => setText(this.empty, `${error.message}: reload the page.`),
+    );
+  }
+
+  onState() {
+    // The x axis in epochs or minutes needs the run's length and start, known from the first answer.
+    const { total_steps: steps, total_epochs: epochs, started } = this.following.poller.state ?? {};
+    const frame = `${steps} ${epochs} ${started}`;
+    if (frame !== this.frame) {
+      this.frame = frame;
+      this.draw();
+    }
+  }
+
+  // Several reasons to draw within one frame make one drawing.
+  draw() {
+    if (this.queued || this.gone) return;
+    this.queued = true;
+    requestAnimationFrame(() => {
+      this.queued = false;
+      if (!this.gone && this.Plotly && this.data && this.stage.clientWidth > 0) this.render();
+    });
+  }
+
+  // The lines of the specification, and one for each further scalar that came under a `*`.
+  lines() {
+    const { lines, others } = this.data.spec;
+    const known = new Set(lines.map((line) => line.series));
+    const further = [];
+    if (others.length) {
+      const want = lines[0].want;
+      for (const name of this.following.names(want)) {
+        if (known.has(name)) continue;
+        const look = others[further.length % others.length];
+        const label = name.replace(/^[^/]*\//, "").replaceAll("_", " ");
+        further.push({ ...lines[0], series: name, name: label, look, hidden: false });
+      }
+    }
+    return [...lines, ...further];
+  }
+
+  traces(theme) {
+    const { view } = this.data;
+    const run = this.following.poller.state;
+    const range = this.plot.layout?.xaxis;
+    const zoomed = range && !range.autorange && range.range ? range.range.map(Number) : [];
+    const traces = [];
+    for (const line of this.lines()) {
+      const table = this.following.table(line.want, line.series);
+      if (!table) continue;
+      const x = xValues(table, view.x, run);
+      const y = yValues(table, line);
+      const color = theme.dark ? line.look.color.dark : line.look.color.light;
+      const weight = line.smooth && y.length > 2 ? view.smoothing : 0;
+      const base = {
+        type: "scatter",
+        legendgroup: line.name,
+        name: escape(line.name),
+        yaxis: line.panel ? "y2" : "y",
+        visible: line.hidden ? "legendonly" : true,
+      };
+      if (weight > 0) {
+        traces.push({
+          ...base,
+          ...thin(x, y, ...zoomed),
+          uid: `${line.name} raw`,
+          mode: "lines",
+          opacity: 0.22,
+          showlegend: false,
+          hoverinfo: "skip",
+          line: { color, width: 1 },
+        });
+      }
+      const points = thin(x, smooth(y, weight), ...zoomed);
+      const few = points.x.length <= FEW;
+      traces.push({
+        ...base,
+        ...points,
+        uid: line.name,
+        mode: (line.markers && few) || points.x.length < 3 ? "lines+markers" : "lines",
+        line: { color, width: 2, dash: line.look.dash },
+        marker: { color, size: 6, symbol: line.look.symbol },
+        hovertemplate: `%{y:${this.data.spec.panels[line.panel].number}}<extra>${escape(line.name)}</extra>`,
+      });
+    }
+    return traces;
+  }
+
+  layout(theme) {
+    const { spec, view } = this.data;
+    const narrow = this.stage.clientWidth < 420;
+    const axis = {
+      gridcolor: theme.border,
+      zeroline: false,
+      linecolor: theme.border,
+      tickfont: { size: 11 },
+      automargin: true,
+    };
+    const layout = {
+      width: this.stage.clientWidth,
+      height: spec.height,
+      margin: { l: 44, r: 10, t: 6, b: 36 },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: theme.font, size: 12, color: theme.text },
+      hovermode: "x unified",
+      hoversubplots: "axis",
+      hoverlabel: { bgcolor: theme.background, bordercolor: theme.border, font: { size: 12 } },
+      dragmode: narrow ? false : "zoom",
+      showlegend: true,
+      legend: {
+        orientation: "h",
+        x: 0,
+        y: 1.02,
+        yanchor: "bottom",
+        font: { size: narrow ? 11 : 12 },
+        itemwidth: 30,
+        bgcolor: "rgba(0,0,0,0)",
+      },
+      modebar: {
+        bgcolor: "rgba(0,0,0,0)",
+        color: theme.border,
+        activecolor: theme.text,
+        orientation: "v",
+      },
+      uirevision: "kept",
+      xaxis: {
+        ...axis,
+        title: { text: X_TITLES[view.x], font: { size: 11 }, standoff: 6 },
+        unifiedhovertitle: { text: X_HOVER[view.x] },
+        showspikes: true,
+        spikemode: "across",
+        spikethickness: 1,
+        spikedash: "solid",
+        spikecolor: theme.text,
+        uirevision: view.x,
+        anchor: spec.panels.length > 1 ? "y2" : "y",
+      },
+    };
+    spec.panels.forEach((panel, index) => {
+      const gap = 0.06;
+      const half = spec.panels.length > 1 ? [0.5 + gap, 1] : [0, 1];
+      layout[index ? "yaxis2" : "yaxis"] = {
+        ...axis,
+        title: { text: panel.title, font: { size: 11 }, standoff: 4 },
+        type: panel.log ? "log" : "linear",
+        ...(panel.log ? { dtick: 1, exponentformat: "power", minor: { showgrid: false } } : {}),
+        rangemode: panel.from_zero && !panel.log ? "tozero" : "normal",
+        domain: index ? [0, 0.5 - gap] : half,
+        uirevision: `${panel.title} ${panel.log}`,
+      };
+    });
+    return layout;
+  }
+
+  render() {
+    const theme = readTheme(this.root);
+    const traces = this.traces(theme);
+    setHidden(this.empty, traces.length > 0);
+    this.plot.style.visibility = traces.length ? "visible" : "hidden";
+    this.plot.dataset.points = String(traces.reduce((sum, trace) => sum + trace.x.length, 0));
+    if (!traces.length && !this.drawn) return;
+    this.Plotly.react(this.plot, traces, this.layout(theme), CONFIG);
+    if (!this.drawn) {
+      this.drawn = true;
+      this.plot.on("plotly_relayout", (change) => {
+        if (Object.keys(change).some((key) => key.startsWith("xaxis"))) this.draw();
+      });
+    }
+  }
+
+  destroy() {
+    this.gone = true;
+    this.size.disconnect();
+    this.following?.stop();
+    if (this.drawn) this.Plotly.purge(this.plot);
+    this.root.replaceChildren();
+  }
+}
+
+// Plotly reads a few tags and %{...} in texts; a class name must not be able to use them.
+function escape(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("%{", "% {");
+}

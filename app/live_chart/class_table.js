@@ -1,0 +1,240 @@
+// The class table: newest values of every class; search, sort, frequency filter, pins. Only the
+// rows in view are in the page, so 1,203 classes cost no more than 20.
+
+import { element, number, readTheme, setHidden, setText } from "./dom.js";
+import { follow, get } from "./poll.js";
+
+const ROW = 30; // pixels
+const SHOWN = 14; // rows in view at most
+const SPARE = 6; // rows kept ready above and below
+const FREQUENCIES = [["r", "rare"], ["c", "common"], ["f", "frequent"]];
+
+const FORMATS = {
+  number: (value) => number(value),
+  percent: (value) => (Number.isFinite(value) ? value.toFixed(1) : "–"),
+  group: (value) => (value >= 0 ? String(value) : "–"),
+  factor(value) {
+    if (!Number.isFinite(value)) return "–";
+    if (value === 1) return "=";
+    return `${value > 1 ? "▲" : "▼"} ×${value.toFixed(2)}`;
+  },
+};
+
+export class ClassTableView {
+  constructor(root) {
+    this.root = root;
+    this.order = [];
+    this.sort = { key: "instances", down: true };
+    this.chosen = new Set(FREQUENCIES.map(([letter]) => letter));
+    this.classes = null;
+    const card = element("section", "fasa-card");
+    this.title = element("h3", "fasa-title");
+    const bar = element("div", "fasa-tools");
+    this.search = element("input", "fasa-search");
+    this.search.type = "search";
+    this.search.placeholder = "Find a class";
+    this.search.setAttribute("aria-label", "Find a class by name");
+    this.search.addEventListener("input", () => this.arrange());
+    this.filters = FREQUENCIES.map(([letter, word]) => this.filter(letter, word));
+    this.count = element("span", "fasa-quiet");
+    bar.append(this.search, ...this.filters, this.count);
+    this.box = element("div", "fasa-table");
+    this.box.tabIndex = 0;
+    this.box.addEventListener("scroll", () => this.rows(), { passive: true });
+    this.table = element("table");
+    this.headRow = element("tr");
+    const head = element("thead");
+    head.append(this.headRow);
+    this.body = element("tbody");
+    this.table.append(head, this.body);
+    this.box.append(this.table);
+    this.empty = element("p", "fasa-quiet");
+    this.caption = element("p", "fasa-caption");
+    card.append(this.title, bar, this.box, this.empty, this.caption);
+    root.append(card);
+  }
+
+  filter(letter, word) {
+    const button = element("button", "fasa-chip", word);
+    button.type = "button";
+    button.dataset.frequency = letter;
+    button.setAttribute("aria-pressed", "true");
+    button.addEventListener("click", () => {
+      if (!this.chosen.delete(letter)) this.chosen.add(letter);
+      button.setAttribute("aria-pressed", String(this.chosen.has(letter)));
+      this.arrange();
+    });
+    return button;
+  }
+
+  update({ data, setTriggerValue }) {
+    this.data = data;
+    this.setTriggerValue = setTriggerValue;
+    const { spec } = data;
+    setText(this.title, spec.title);
+    setText(this.caption, spec.caption);
+    this.pins = new Set(data.view.pins);
+    this.box.dataset.theme = readTheme(this.root).dark ? "dark" : "light";
+    if (!this.columns) this.makeHead(spec.columns);
+    const before = this.following;
+    this.following = follow(data.base, data.run, {
+      wants: spec.columns.map((column) => column.want),
+      onRows: () => this.arrange(),
+      onState: () => this.name(),
+    });
+    before?.stop();
+    this.name();
+    this.arrange();
+  }
+
+  makeHead(columns) {
+    this.columns = [
+      { key: "name", label: "class", meaning: "name of the class" },
+      { key: "frequency", label: "freq.", meaning: "rare, common or frequent, by training images" },
+      { key: "instances", label: "instances", meaning: "instances in the training set" },
+      ...columns,
+    ];
+    for (const column of this.columns) {
+      const cell = element("th", column.key === "name" ? "fasa-first" : "");
+      cell.scope = "col";
+      const button = element("button", "", column.label);
+      button.type = "button";
+      button.title = column.meaning;
+      button.addEventListener("click", () => {
+        const same = this.sort.key === column.key;
+        this.sort = { key: column.key, down: same ? !this.sort.down : column.key !== "name" };
+        this.arrange();
+      });
+      cell.append(button);
+      column.head = cell;
+      this.headRow.append(cell);
+    }
+  }
+
+  // Names and counts do not change while a run trains: fetched once, when the trainer named them.
+  async name() {
+    const known = this.following?.poller.state?.classes ?? 0;
+    if (this.fetching || (this.classes && this.classes.names.length === known) || !known) {
+      if (!this.classes) this.arrange();
+      return;
+    }
+    this.fetching = true;
+    try {
+      const response = await get(`${this.data.base}/live/runs/${this.data.run}/categories`);
+      this.classes = await response.json();
+      this.arrange();
+    } catch {
+      // The poller says that the connection is lost; the next answer comes back here.
+    } finally {
+      this.fetching = false;
+    }
+  }
+
+  value(column, index) {
+    if (column.key === "name") return this.classes.names[index].toLowerCase();
+    if (column.key === "frequency") return "fcr".indexOf(this.classes.frequency[index]);
+    if (column.key === "instances") return this.classes.instances[index];
+    const row = this.following.table(column.want)?.values[0];
+    const value = row ? row[index] : NaN;
+    return column.transform === "per_thousand" ? value * 1000 : value;
+  }
+
+  // Which classes are shown, in which order.
+  arrange() {
+    const { classes } = this;
+    setHidden(this.box, !classes);
+    setHidden(this.empty, Boolean(classes));
+    if (!classes) {
+      setText(this.empty, this.data.spec.empty);
+      return;
+    }
+    const wanted = this.search.value.trim().toLowerCase();
+    const column = this.columns.find(({ key }) => key === this.sort.key);
+    const missing = (value) => typeof value === "number" && Number.isNaN(value);
+    const sign = this.sort.down ? -1 : 1;
+    this.order = classes.names
+      .map((name, index) => index)
+      .filter((index) => this.chosen.has(classes.frequency[index]))
+      .filter((index) => !wanted || classes.names[index].toLowerCase().includes(wanted))
+      .map((index) => [this.value(column, index), index])
+      .sort(([a, i], [b, j]) => {
+        if (missing(a) || missing(b)) return missing(a) - missing(b) || i - j;
+        return a < b ? -sign : a > b ? sign : i - j;
+      })
+      .map(([, index]) => index);
+    for (const { key, head } of this.columns) {
+      const state = key === this.sort.key ? (this.sort.down ? "descending" : "ascending") : "none";
+      head.setAttribute("aria-sort", state);
+    }
+    const all = classes.names.length;
+    setText(this.count, this.order.length === all ? `${all} classes` : `${this.order.length} of ${all}`);
+    this.rows();
+  }
+
+  // Put the rows in view into the page, between two fillers that keep the scroll bar right.
+  rows() {
+    if (!this.classes) return;
+    const total = this.order.length;
+    const height = Math.min(SHOWN, Math.max(1, total)) * ROW;
+    this.box.style.maxHeight = `${height + ROW + 2}px`;
+    const top = Math.floor(this.box.scrollTop / ROW);
+    const first = Math.max(0, Math.min(top - SPARE, total - SHOWN - SPARE));
+    const last = Math.min(total, first + SHOWN + 2 * SPARE);
+    const filler = (rows) => {
+      const row = element("tr", "fasa-filler");
+      row.style.height = `${rows * ROW}px`;
+      return row;
+    };
+    const shown = this.order.slice(first, last).map((index) => this.row(index));
+    const focused = this.body.contains(document.activeElement)
+      ? document.activeElement.closest("tr").dataset.index
+      : null;
+    this.body.replaceChildren(filler(first), ...shown, filler(total - last));
+    if (focused !== null) this.body.querySelector(`tr[data-index="${focused}"] button`)?.focus();
+  }
+
+  row(index) {
+    const { classes } = this;
+    const pinned = this.pins.has(index);
+    const row = element("tr", pinned ? "fasa-pinned" : "");
+    row.dataset.index = index;
+    row.addEventListener("click", () => this.toggle(index));
+    for (const column of this.columns) {
+      const cell = element("td", column.key === "name" ? "fasa-first" : "");
+      if (column.key === "name") {
+        const button = element("button", "fasa-pin", classes.names[index]);
+        button.type = "button";
+        button.setAttribute("aria-pressed", String(pinned));
+        button.title = `${pinned ? "Unpin" : "Pin"} ${classes.names[index]}`;
+        cell.append(button);
+      } else if (column.key === "frequency") {
+        const letter = classes.frequency[index];
+        const badge = element("span", "fasa-badge", letter);
+        badge.dataset.frequency = letter;
+        badge.title = FREQUENCIES.find(([key]) => key === letter)?.[1] ?? letter;
+        cell.append(badge);
+      } else if (column.key === "instances") {
+        cell.textContent = classes.instances[index].toLocaleString("en");
+      } else {
+        const value = this.value(column, index);
+        cell.textContent = FORMATS[column.style](value);
+        if (column.style === "factor" && Number.isFinite(value) && value !== 1) {
+          cell.className = value > 1 ? "fasa-up" : "fasa-down";
+        }
+      }
+      row.append(cell);
+    }
+    return row;
+  }
+
+  toggle(index) {
+    if (!this.pins.delete(index)) this.pins.add(index);
+    this.rows();
+    this.setTriggerValue("toggle", index);
+  }
+
+  destroy() {
+    this.following?.stop();
+    this.root.replaceChildren();
+  }
+}

@@ -1,0 +1,45 @@
+// Entry of the live component: one view per mounted element, updated in place ever after.
+
+import { ChartView } from "./chart.js";
+import { ClassTableView } from "./class_table.js";
+import { HeaderView } from "./header.js";
+import { RunListView } from "./run_list.js";
+
+const VIEWS = {
+  chart: ChartView,
+  class_table: ClassTableView,
+  header: HeaderView,
+  run_list: RunListView,
+};
+
+const mounted = new WeakMap();
+
+function addStyle(assets) {
+  if (document.getElementById("fasa-style")) return;
+  const link = document.createElement("link");
+  link.id = "fasa-style";
+  link.rel = "stylesheet";
+  link.href = assets + "live.css";
+  document.head.append(link);
+}
+
+// Streamlit calls this again whenever the data or the theme change, with the same element.
+export function mount(component) {
+  const { data, parentElement } = component;
+  addStyle(data.assets);
+  let view = mounted.get(parentElement);
+  if (!view || view.kind !== data.kind) {
+    view?.destroy();
+    const root = parentElement.querySelector(".fasa-root") ?? parentElement;
+    root.replaceChildren();
+    view = new VIEWS[data.kind](root);
+    view.kind = data.kind;
+    mounted.set(parentElement, view);
+  }
+  view.update(component);
+  return () => {
+    if (mounted.get(parentElement) !== view) return;
+    mounted.delete(parentElement);
+    view.destroy();
+  };
+}

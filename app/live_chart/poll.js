@@ -1,0 +1,245 @@
+// Asks the live route for what is new and keeps what has come. One poller a run and page; all
+// views of a page share it, so a page costs one request a second. The byte layout is described in
+// app/live_data.py.
+
+const BUSY = 1000; // milliseconds between two questions while a run trains
+const WAITING = 2000; // while it is queued
+const OVER = 15000; // when it is over: it may still be resumed
+const SLOWEST_RETRY = 15000;
+const TIMEOUT = 10000;
+
+// Calls an async task again and again; the task returns the milliseconds to wait. Backs off when
+// it fails, rests while the tab is hidden, and asks at once when the tab is shown again.
+export class Loop {
+  constructor(task, onConnection) {
+    this.task = task;
+    this.onConnection = onConnection;
+    this.failures = 0;
+    this.lostSince = null;
+    this.timer = null;
+    this.running = false;
+    this.again = false;
+    this.stopped = false;
+    this.onVisible = () => {
+      if (!document.hidden) this.soon();
+    };
+    document.addEventListener("visibilitychange", this.onVisible);
+  }
+
+  soon(delay = 0) {
+    if (this.stopped) return;
+    if (this.running) {
+      this.again = true;
+      return;
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.turn(), delay);
+  }
+
+  async turn() {
+    if (this.stopped || document.hidden) return;
+    this.running = true;
+    this.again = false;
+    const started = performance.now();
+    let delay;
+    try {
+      delay = await this.task();
+      this.failures = 0;
+      if (this.lostSince !== null) {
+        this.lostSince = null;
+        this.report("");
+      }
+    } catch (error) {
+      this.failures += 1;
+      this.lostSince ??= Date.now();
+      delay = Math.min(SLOWEST_RETRY, 1000 * 2 ** Math.min(4, this.failures - 1));
+      this.report(error.sentence ?? "Connection lost; trying again.");
+    }
+    this.running = false;
+    this.soon(this.again ? 0 : Math.max(50, delay - (performance.now() - started)));
+  }
+
+  report(sentence) {
+    if (!this.stopped) this.onConnection({ sentence, since: this.lostSince });
+  }
+
+  stop() {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    document.removeEventListener("visibilitychange", this.onVisible);
+  }
+}
+
+export async function get(url) {
+  const response = await fetch(url, {
+    cache: "no-store",
+    credentials: "same-origin",
+    signal: AbortSignal.timeout(TIMEOUT),
+  });
+  if (response.ok) return response;
+  const error = new Error(`status ${response.status}`);
+  const type = response.headers.get("content-type") ?? "";
+  if (type.startsWith("text/plain")) error.sentence = await response.text();
+  throw error;
+}
+
+// Reads an answer of the live route: {head, frames: [{wall, step, epoch, series, values}]}.
+export function decode(buffer) {
+  const view = new DataView(buffer);
+  if (view.getUint32(0) !== 0x46415341 || view.getUint32(4, true) !== 1) {
+    throw Object.assign(new Error("layout"), { sentence: "The server was updated: reload the page." });
+  }
+  const headLength = view.getUint32(8, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 12, headLength)));
+  let at = 12 + headLength;
+  const take = (type, length) => {
+    const array = new type(buffer, at, length); // little-endian, as every browser's machine is
+    at += array.byteLength;
+    return array;
+  };
+  const frames = head.frames.map(({ rows, columns }) => {
+    const frame = {
+      wall: take(Float64Array, rows),
+      step: take(Int32Array, rows),
+      epoch: take(Int32Array, rows),
+      series: take(Int32Array, rows),
+      values: take(Float32Array, rows * columns),
+    };
+    at = Math.ceil(at / 8) * 8;
+    return frame;
+  });
+  return { head, frames };
+}
+
+// The rows of one `want`. Scalars are kept by name, snapshots as rows; `latest` and `change`
+// replace what was there.
+class Store {
+  constructor(want) {
+    this.want = want;
+    this.kind = want.slice(0, want.indexOf(":"));
+    this.listeners = new Set();
+    this.clear();
+  }
+
+  clear() {
+    this.cursor = 0;
+    this.columns = 0;
+    this.tables = new Map(); // series name, or "" for snapshots -> {wall, step, epoch, values}
+  }
+
+  ask() {
+    const colon = this.want.indexOf(":");
+    return `${this.want.slice(0, colon)}:${this.cursor}${this.want.slice(colon)}`;
+  }
+
+  add(described, frame) {
+    this.cursor = described.cursor;
+    if (!described.rows) return false;
+    this.columns = described.columns;
+    if (this.kind === "latest" || this.kind === "change") this.tables.clear();
+    for (let row = 0; row < described.rows; row += 1) {
+      const name = this.kind === "scalars" ? described.names[frame.series[row]] : "";
+      let table = this.tables.get(name);
+      if (!table) this.tables.set(name, (table = { wall: [], step: [], epoch: [], values: [] }));
+      table.wall.push(frame.wall[row]);
+      table.step.push(frame.step[row]);
+      table.epoch.push(frame.epoch[row]);
+      const start = row * described.columns;
+      table.values.push(
+        this.kind === "scalars"
+          ? frame.values[row]
+          : frame.values.slice(start, start + described.columns),
+      );
+    }
+    return true;
+  }
+}
+
+class Poller {
+  constructor(base, run) {
+    this.url = `${base}/live/runs/${run}`;
+    this.stores = new Map();
+    this.watchers = new Set();
+    this.state = null; // the run's summary
+    this.lag = 0; // server clock minus ours, seconds
+    this.connection = { sentence: "", since: null };
+    this.loop = new Loop(
+      () => this.ask(),
+      (connection) => {
+        this.connection = connection;
+        this.tell();
+      },
+    );
+  }
+
+  tell() {
+    for (const watcher of [...this.watchers]) watcher();
+  }
+
+  async ask() {
+    const asked = [...this.stores.values()];
+    const query = new URLSearchParams(asked.map((store) => ["want", store.ask()]));
+    if (this.state) query.set("rewinds", this.state.rewinds);
+    const response = await get(`${this.url}?${query}`);
+    const { head, frames } = decode(await response.arrayBuffer());
+    if (this.loop.stopped) return OVER;
+    if (head.reset) for (const store of this.stores.values()) store.clear();
+    const fresh = new Set();
+    head.frames.forEach((described, index) => {
+      const store = asked[index];
+      const grown = store.add(described, frames[index]);
+      if (grown || head.reset) fresh.add(store);
+    });
+    this.state = head.run;
+    this.lag = head.now - Date.now() / 1000;
+    this.tell();
+    const told = new Set();
+    for (const store of fresh) {
+      for (const listener of store.listeners) told.add(listener);
+    }
+    for (const listener of told) listener();
+    if (this.state.liveness === "over") return OVER;
+    return this.state.liveness === "waiting" ? WAITING : BUSY;
+  }
+
+  idle() {
+    return this.stores.size === 0 && this.watchers.size === 0;
+  }
+}
+
+const pollers = new Map();
+
+// Follow a run: `wants` are fetched and kept, `onRows` is called when any of them grew, `onState`
+// at every answer and when the connection is lost or found. Returns {poller, table, stop}.
+export function follow(base, run, { wants = [], onRows, onState }) {
+  const key = `${base} ${run}`;
+  let poller = pollers.get(key);
+  if (!poller) pollers.set(key, (poller = new Poller(base, run)));
+  const listener = () => onRows(); // own functions: a view may follow anew before it lets go
+  const watcher = () => onState(poller);
+  const stores = [...new Set(wants)].map((want) => {
+    let store = poller.stores.get(want);
+    if (!store) poller.stores.set(want, (store = new Store(want)));
+    store.listeners.add(listener);
+    return store;
+  });
+  if (onState) poller.watchers.add(watcher);
+  poller.loop.soon(20); // a moment, so that all views of a page come in one request
+  return {
+    poller,
+    // Rows of a want: {wall, step, epoch, values}, undefined while there are none.
+    table: (want, series = "") => poller.stores.get(want)?.tables.get(series),
+    names: (want) => [...(poller.stores.get(want)?.tables.keys() ?? [])],
+    stop() {
+      poller.watchers.delete(watcher);
+      for (const store of stores) {
+        store.listeners.delete(listener);
+        if (store.listeners.size === 0) poller.stores.delete(store.want);
+      }
+      if (poller.idle()) {
+        poller.loop.stop();
+        pollers.delete(key);
+      }
+    },
+  };
+}

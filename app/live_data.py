@@ -1,0 +1,247 @@
+"""The live routes: run-log rows past a cursor, as little-endian typed arrays. Read only.
+
+Live numbers flow past Streamlit: a page's components share one poller (`live_chart/poll.js`) that
+asks about once a second for what is new and extends the arrays it already holds.
+
+    GET /live/runs                       JSON: the summaries of all runs, newest first
+    GET /live/runs/ID?want=...&rewinds=N binary: the run's summary, then one frame a `want`
+    GET /live/runs/ID/categories         JSON: name, frequency and counts of the C classes
+
+`want` may be repeated (at most 32 times); each is KIND:AFTER:SUBJECT, AFTER being the cursor:
+
+    scalars:120:loss/*,segm/AP   values by name, a trailing * stands for all names that begin so
+    groups:88:probability        mean of a class field over rare, common and frequent classes
+    classes:88:score:17,23       a class field of chosen classes
+    latest:88:weight_norm        the newest snapshot of a class field, all C classes
+    change:88:probability        newest snapshot / the last that differs, all C classes
+
+The answer (`application/octet-stream`, all numbers little-endian):
+
+    bytes 0-3    the letters FASA
+    uint32       version of this layout, 1
+    uint32       H, the length of the head
+    H bytes      the head: JSON in UTF-8, padded with spaces so that 12 + H divides by 8
+    then for each frame in the order of the `want`s, with its S rows and K columns from the head:
+      float64[S]    wall time, seconds since 1970
+      int32[S]      step
+      int32[S]      epoch
+      int32[S]      series: index into the frame's names (scalars), else 0
+      float32[S*K]  values, row by row; NaN for no data
+      zero bytes up to the next multiple of 8
+
+The head holds `now` (server time), `reset`, `run` (the summary), and `frames`, each with `cursor`
+(to be sent as AFTER next time), `rows`, `columns` and `names`. `rewinds` is the run's counter as
+the caller knows it: when the log has another (a resumed run deleted what lay past its checkpoint),
+all cursors are taken as 0 and `reset` is true: the caller drops what it holds first.
+
+Errors are one sentence of plain text: 400 a parameter that cannot be read, 404 no such run,
+503 a run log that cannot be read now.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from app.live_frames import (
+    FREQUENCIES,
+    Frame,
+    Want,
+    WantError,
+    encode,
+    group_means,
+    last_change,
+    matching_names,
+    parse_want,
+    pick_classes,
+)
+from app.run_summary import Summaries
+from app.source import Source
+from trainer.run_log.reader import RunLogReader
+from trainer.run_log.rows import Run
+from trainer.run_log.schema import RunLogError
+
+MOST_WANTS = 32
+NO_STORE = {"cache-control": "no-store"}
+
+
+class NoSuchRunError(LookupError):
+    """The run asked for is not in the log; the message is one sentence for the caller."""
+
+
+class Groups:
+    """Which frequency group each class of a run is in; read once, as classes do not change."""
+
+    def __init__(self, reader: RunLogReader) -> None:
+        self._reader = reader
+        self._known: dict[int, NDArray[np.int8]] = {}
+
+    def of_class(self, run: Run) -> NDArray[np.int8]:
+        """[C] index into `FREQUENCIES`, -1 for a letter that is none of them."""
+        group = self._known.get(run.id)
+        if group is None:
+            letters = [row.frequency for row in self._reader.categories(run.id)]
+            group = np.array([FREQUENCIES.index(x) if x in FREQUENCIES else -1 for x in letters],
+                             np.int8)  # fmt: skip
+            if len(group):
+                self._known[run.id] = group
+        return group
+
+
+class LiveData:
+    """Answers the live routes from one run log; safe to call from several threads."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._memory: tuple[RunLogReader, Summaries, Groups] | None = None
+
+    def routes(self) -> list[BaseRoute]:
+        """The Starlette routes, to be handed to `streamlit.App`."""
+        return [
+            Route("/live/runs", self._endpoint(self.run_list)),
+            Route("/live/runs/{run_id}", self._endpoint(self.run_rows)),
+            Route("/live/runs/{run_id}/categories", self._endpoint(self.run_categories)),
+        ]
+
+    def run_list(self, request: Request) -> Response:
+        """Summaries of all runs, newest first; an empty list while there is no run log yet."""
+        now = time.time()
+        if self._source.reader() is None:
+            return JSONResponse({"now": now, "runs": []}, headers=NO_STORE)
+        reader, summaries, _ = self._open()
+        runs = [summaries.of(run, now) for run in reversed(reader.runs())]
+        return JSONResponse({"now": now, "runs": runs}, headers=NO_STORE)
+
+    def run_rows(self, request: Request) -> Response:
+        """A run's summary and the rows past the cursors, packed as the module says."""
+        wants = [parse_want(text) for text in request.query_params.getlist("want")]
+        if len(wants) > MOST_WANTS:
+            raise WantError(f"{len(wants)} wants in one request, but at most {MOST_WANTS} may be")
+        known = request.query_params.get("rewinds", "")
+        if known and not known.isdecimal():
+            raise WantError(f"rewinds is '{known[:40]}', but it must be a whole number from 0 on")
+        reader, summaries, groups = self._open()
+        run = _run(reader, request)
+        reset = bool(known) and int(known) != run.rewinds
+        frames = [_frame(reader, run, want, 0 if reset else want.after, groups) for want in wants]
+        now = time.time()
+        summary = {**summaries.of(run, now), "classes": len(groups.of_class(run))}
+        head = {"now": now, "reset": reset, "run": summary}
+        return Response(encode(head, frames), media_type="application/octet-stream",
+                        headers=NO_STORE)  # fmt: skip
+
+    def run_categories(self, request: Request) -> Response:
+        """The classes of a run in the order of their indices, column by column."""
+        reader, _, _ = self._open()
+        rows = reader.categories(_run(reader, request).id)
+        columns = {
+            "names": [row.name for row in rows],
+            "frequency": [row.frequency for row in rows],
+            "images": [row.image_count for row in rows],
+            "instances": [row.instance_count for row in rows],
+        }
+        return JSONResponse(columns, headers=NO_STORE)
+
+    def _open(self) -> tuple[RunLogReader, Summaries, Groups]:
+        reader = self._source.reader()
+        if reader is None:
+            raise RunLogError(f"There is no run log at {self._source.path} yet: start a run first")
+        memory = self._memory
+        if memory is None or memory[0] is not reader:  # first call, or another file took its place
+            memory = self._memory = (reader, Summaries(reader), Groups(reader))
+        return memory
+
+    @staticmethod
+    def _endpoint(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+        """Run a blocking answer off the event loop and turn its errors into sentences."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                return await run_in_threadpool(answer, request)
+            except WantError as error:
+                return PlainTextResponse(str(error), 400, headers=NO_STORE)
+            except NoSuchRunError as error:
+                return PlainTextResponse(str(error), 404, headers=NO_STORE)
+            except RunLogError as error:
+                return PlainTextResponse(str(error), 503, headers=NO_STORE)
+
+        return endpoint
+
+
+def _run(reader: RunLogReader, request: Request) -> Run:
+    text = str(request.path_params["run_id"])
+    run_id = int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+    try:
+        return reader.run(run_id)
+    except RunLogError:
+        if any(run.id == run_id for run in reader.runs()):
+            raise
+        raise NoSuchRunError(
+            f"There is no run '{text[:40]}' in this run log: choose one from the list of runs"
+        ) from None
+
+
+def _frame(reader: RunLogReader, run: Run, want: Want, after: int, groups: Groups) -> Frame:
+    if want.kind == "scalars":
+        return _scalar_frame(reader, run.id, want, after)
+    if want.kind in ("latest", "change"):
+        return _newest_frame(reader, run.id, want, after)
+    rows = reader.class_vectors(run.id, want.field, after=after)
+    if not len(rows.ids):
+        return Frame(after)
+    values = np.asarray(rows.values, np.float32)
+    if want.kind == "groups":
+        values = group_means(values, groups.of_class(run))
+    else:
+        values = pick_classes(values, want.classes)
+    return Frame(
+        cursor=int(rows.ids[-1]),
+        wall=np.asarray(rows.wall_times, np.float64),
+        step=np.asarray(rows.steps, np.int32),
+        epoch=np.asarray(rows.epochs, np.int32),
+        series=np.zeros(len(rows.ids), np.int32),
+        values=values,
+        names=FREQUENCIES if want.kind == "groups" else (),
+    )
+
+
+def _scalar_frame(reader: RunLogReader, run_id: int, want: Want, after: int) -> Frame:
+    names: list[str] = matching_names(want.names, reader.scalar_names(run_id))
+    rows = reader.scalars(run_id, names, after=after) if names else []
+    position: Mapping[str, int] = {name: index for index, name in enumerate(names)}
+    return Frame(
+        cursor=max((row.id for row in rows), default=after),
+        wall=np.array([row.wall_time for row in rows], np.float64),
+        step=np.array([row.step for row in rows], np.int32),
+        epoch=np.array([row.epoch for row in rows], np.int32),
+        series=np.array([position[row.name] for row in rows], np.int32),
+        values=np.array([row.value for row in rows], np.float32).reshape(-1, 1),
+        names=tuple(names),
+    )
+
+
+def _newest_frame(reader: RunLogReader, run_id: int, want: Want, after: int) -> Frame:
+    """One row with all classes, or none when the newest snapshot is not past the cursor."""
+    newest = reader.latest_class_vector(run_id, want.field)
+    if newest is None or newest.id <= after:
+        return Frame(after)
+    values = np.asarray(newest.values, np.float32)
+    if want.kind == "change":
+        history = reader.class_vectors(run_id, want.field)
+        values = last_change(np.asarray(history.values, np.float32))
+    return Frame(
+        cursor=newest.id,
+        wall=np.array([newest.wall_time], np.float64),
+        step=np.array([newest.step], np.int32),
+        epoch=np.array([newest.epoch], np.int32),
+        series=np.zeros(1, np.int32),
+        values=values[None, :],
+    )

@@ -1,0 +1,170 @@
+"""One run in a few numbers, for headers and lists: is it alive, how far, how fast, how good."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from trainer.run_log.reader import RunLogReader
+from trainer.run_log.rows import Run, ScalarRow
+from trainer.run_log.schema import FINAL_STATUSES
+
+Liveness = Literal["waiting", "alive", "stalled", "dead", "over"]
+
+STALLED_AFTER = 10.0  # seconds without a heartbeat; the trainer stamps one every second
+DEAD_AFTER = 60.0
+
+PACE = "step_seconds"  # logged once a step; its rows tell when each step was taken
+WATCHED = (
+    PACE,
+    "images_per_second",
+    "segm/AP",
+    "segm/AP_r",
+    "bbox/AP",
+    "bbox/AP_r",
+    "knob/alpha",
+    "knob/beta",
+    "knob/m",
+    "knob/virtual_loss_weight",
+)
+KNOBS = ("alpha", "beta", "m", "virtual_loss_weight")
+PACE_POINTS = 512
+
+
+def heartbeat_age(run: Run, now: float) -> float | None:
+    """Seconds since the trainer's last sign of life; None before the first."""
+    return None if run.heartbeat is None else max(0.0, now - run.heartbeat)
+
+
+def liveness(run: Run, now: float) -> Liveness:
+    """Tell a run that trains from one that hangs and one that died without saying so."""
+    if run.status in FINAL_STATUSES:
+        return "over"
+    if run.status == "queued":
+        return "waiting"
+    sign = run.heartbeat if run.heartbeat is not None else (run.started or run.created)
+    age = now - sign
+    if age <= STALLED_AFTER:
+        return "alive"
+    return "stalled" if age <= DEAD_AFTER else "dead"
+
+
+def seconds_left(
+    points: Sequence[tuple[int, float]], *, total_steps: int, steps_per_epoch: float, now: float
+) -> float | None:
+    """Time to the last step at the pace of the last epoch, so that validation is counted in.
+
+    Args:
+        points: (step, wall time in seconds) of steps taken, oldest first.
+        total_steps: steps of the whole run.
+        steps_per_epoch: length of the window the pace is measured over.
+        now: wall time in seconds; time since the last step is taken off.
+
+    Returns:
+        Seconds, at least 0; None while fewer than two steps are known.
+    """
+    if len(points) < 2 or total_steps <= 0:
+        return None
+    last_step, last_wall = points[-1]
+    window = last_step - steps_per_epoch
+    first_step, first_wall = next(
+        (point for point in reversed(points) if point[0] <= window), points[0]
+    )
+    if last_step <= first_step:
+        return None
+    pace = (last_wall - first_wall) / (last_step - first_step)
+    return max(0.0, (total_steps - last_step) * pace - max(0.0, now - last_wall))
+
+
+@dataclass
+class _Memory:
+    """What has been read of one run so far."""
+
+    rewinds: int
+    cursor: int = 0
+    latest: dict[str, float] = field(default_factory=dict)
+    pace: list[tuple[int, float]] = field(default_factory=list)
+
+    def add(self, rows: Sequence[ScalarRow]) -> None:
+        for row in rows:
+            self.cursor = max(self.cursor, row.id)
+            self.latest[row.name] = row.value
+            if row.name == PACE:
+                self.pace.append((row.step, row.wall_time))
+        while len(self.pace) > PACE_POINTS:  # halve the resolution, keep first and newest
+            newest = self.pace[-1]
+            self.pace = self.pace[:-1:2] + [newest]
+
+
+class Summaries:
+    """Summaries of runs; remembers what it has read, so each call costs only the new rows."""
+
+    def __init__(self, reader: RunLogReader) -> None:
+        self._reader = reader
+        self._memories: dict[int, _Memory] = {}
+        self._lock = threading.Lock()
+
+    def of(self, run: Run, now: float) -> dict[str, Any]:
+        """Everything a header or a row of the run list shows, ready for JSON."""
+        with self._lock:
+            memory = self._memories.get(run.id)
+            if memory is None or memory.rewinds != run.rewinds:
+                memory = self._memories[run.id] = _Memory(run.rewinds)
+            memory.add(self._reader.scalars(run.id, WATCHED, after=memory.cursor))
+            latest, pace = dict(memory.latest), list(memory.pace)
+        return summarise(run, latest, pace, now)
+
+
+def summarise(
+    run: Run, latest: Mapping[str, float], pace: Sequence[tuple[int, float]], now: float
+) -> dict[str, Any]:
+    """The summary of a run from its row and the newest of its watched scalars."""
+    alive = liveness(run, now)
+    total_steps, total_epochs = run.total_steps or 0, run.total_epochs or 0
+    left = None
+    if alive in ("alive", "stalled") and run.status == "running":
+        per_epoch = total_steps / max(1, total_epochs)
+        left = seconds_left(pace, total_steps=total_steps, steps_per_epoch=per_epoch, now=now)
+    measure = "segm" if "segm/AP" in latest else "bbox"
+    knobs = {name: latest.get(f"knob/{name}", run.config.get(name)) for name in KNOBS}
+    return {
+        "id": run.id,
+        "name": run.name,
+        "dataset": run.dataset,
+        "status": run.status,
+        "liveness": alive,
+        "heartbeat_age": heartbeat_age(run, now),
+        "phase": run.phase or "",
+        "step": run.step or 0,
+        "total_steps": total_steps,
+        "epoch": shown_epoch(run),
+        "total_epochs": total_epochs,
+        "created": run.created,
+        "started": run.started,
+        "ended": run.ended,
+        "seconds_left": left,
+        "images_per_second": finite(latest.get("images_per_second")),
+        "measure": measure,
+        "AP": finite(latest.get(f"{measure}/AP")),
+        "AP_r": finite(latest.get(f"{measure}/AP_r")),
+        "fasa": bool(run.config.get("fasa", True)),
+        "knobs": {name: finite(value) for name, value in knobs.items()},
+        "error": run.error or "",
+        "rewinds": run.rewinds,
+    }
+
+
+def shown_epoch(run: Run) -> int:
+    """The epoch as people count: the log counts from 0, a screen from 1; 0 before the start."""
+    if run.started is None or run.epoch is None:
+        return 0
+    return min(run.epoch + 1, run.total_epochs) if run.total_epochs else run.epoch + 1
+
+
+def finite(value: Any) -> float | None:
+    """A number JSON can carry; None for what is missing, NaN or infinite."""
+    if value is None or value != value or value in (float("inf"), float("-inf")):
+        return None
+    return float(value)
