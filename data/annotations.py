@@ -7,9 +7,7 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeGuard
-
-import pycocotools.mask as mask_tools
+from typing import Any
 
 from data.categories import is_frequency
 
@@ -17,6 +15,8 @@ Record = dict[str, Any]
 
 # LVIS and COCO boxes are rounded outlines: a little past the edge is usual and is cut off.
 BOX_OVERSHOOT = 2.0
+_LARGEST_NUMBER = 1e12
+_LONGEST_SIDE = 100_000
 
 
 class AnnotationError(ValueError):
@@ -112,15 +112,16 @@ def _check_images(images: list[Record], category_ids: set[int], path: Path) -> d
         raise AnnotationError(f"{path} lists no image: list at least one under 'images'")
     for number, image in by_id.items():
         size = image.get("width"), image.get("height")
-        if not all(type(side) is int and side > 0 for side in size):
+        if not all(type(side) is int and 0 < side <= _LONGEST_SIDE for side in size):
             raise AnnotationError(
                 f"image {number} of {path} has the width and height {size}: "
-                "state both in whole pixels"
+                f"state both in whole pixels, 1 to {_LONGEST_SIDE}"
             )
         name = image.get("file_name", image.get("coco_url"))
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name.isprintable() or not name:
             raise AnnotationError(
-                f"image {number} of {path} has neither a 'file_name' nor a 'coco_url': add one"
+                f"image {number} of {path} has the 'file_name' or 'coco_url' {name!r}: "
+                "name its file"
             )
         for key in ("neg_category_ids", "not_exhaustive_category_ids"):
             listed = image.get(key, [])
@@ -164,13 +165,13 @@ def _check_annotations(
             raise AnnotationError(
                 f"{where} has an empty mask or box (box {annotation['bbox']}, "
                 f"area {annotation.get('area', 'not given')}): "
-                "remove it, or have empty annotations dropped"
+                "remove it, or read the file with drop_empty"
             )
     return kept
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    return type(value) in (int, float) and abs(value) < _LARGEST_NUMBER  # type: ignore[arg-type]
 
 
 def _box_has_area(annotation: Record, width: int, height: int, where: str) -> bool:
@@ -202,38 +203,64 @@ def _mask_has_area(annotation: Record, width: int, height: int, where: str) -> b
         raise AnnotationError(f"{where} has the area {area!r}: give its mask's area in pixels")
     if isinstance(mask, list):
         try:
-            return area > 0 and any(list(map(_polygon_has_extent, mask)))
-        except (TypeError, ValueError, OverflowError):
+            with_area = [_outline_has_area(part, width, height) for part in mask]
+        except (TypeError, ValueError, OverflowError) as error:
             raise AnnotationError(
-                f"{where} has an outline that is no list of numbers x1, y1, x2, y2, ...: "
+                f"{where} has an outline that is not x1, y1, x2, y2, ... in pixels ({error}): "
                 "write its mask as polygons or as a run-length code"
             ) from None
+        return bool(area > 0) and any(with_area)
     if isinstance(mask, dict) and mask.get("size") == [height, width]:
-        counts = mask.get("counts")
-        if isinstance(counts, str) and counts.isascii() and counts.isprintable():
-            return bool(area > 0 and mask_tools.area(mask) > 0)
-        if _is_plain_code(counts, width * height):
-            return bool(area > 0 and sum(counts[1::2]) > 0)
+        runs = _run_lengths(mask.get("counts"))
+        if min(runs, default=-1) >= 0 and sum(runs) == width * height:
+            return bool(area > 0 and sum(runs[1::2]) > 0)
     raise AnnotationError(
-        f"{where} has neither polygons nor a run-length code of its image's size "
-        f"[{height}, {width}] as 'segmentation': write its mask in one of the two forms"
+        f"{where} has neither polygons nor a run-length code of its image's {height} x {width} "
+        "pixels as 'segmentation': write its mask in one of the two forms"
     )
 
 
-def _is_plain_code(counts: Any, pixels: int) -> TypeGuard[list[int]]:
-    """Whether these are the run lengths, not compressed, of a mask of so many pixels."""
-    return (
-        isinstance(counts, list)
-        and all(type(n) is int and n >= 0 for n in counts)
-        and sum(counts) == pixels
-    )
+def _outline_has_area(outline: Any, width: int, height: int) -> bool:
+    """Whether a polygon has three points or more, a width and a height.
 
-
-def _polygon_has_extent(part: Any) -> bool:
-    """Whether a polygon has three points or more and a width and a height."""
-    if not isinstance(part, list) or len(part) % 2 or not math.isfinite(math.fsum(part)):
-        raise ValueError
-    if len(part) < 6:
+    It may leave the image (drawing it cuts it off), but not by more than the image's own size:
+    pycocotools walks along every pixel of the outline.
+    """
+    if not isinstance(outline, list) or len(outline) % 2:
+        raise ValueError("no list of pairs")
+    if not math.isfinite(math.fsum(outline)):
+        raise ValueError("not finite")
+    if len(outline) < 6:
         return False
-    xs, ys = part[0::2], part[1::2]
-    return bool(max(xs) > min(xs) and max(ys) > min(ys))
+    xs, ys = outline[0::2], outline[1::2]
+    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+    if left < -width or right > 2 * width or top < -height or bottom > 2 * height:
+        raise ValueError(f"far outside {width} x {height} pixels")
+    return bool(right > left and bottom > top)
+
+
+def _run_lengths(counts: Any) -> list[int]:
+    """The run lengths of a COCO run-length code, plain or packed into a string; [] if it is none.
+
+    Packed numbers are read here because pycocotools trusts them: a damaged string makes it write
+    past its memory. Each character less 48 is five bits of a number, lowest first, a bit 32 if more
+    follow, and in the last a bit 16 if the number is negative; from the fourth number on it is the
+    difference to the one two before.
+    """
+    if isinstance(counts, list):
+        return counts if all(type(n) is int for n in counts) else []
+    if not isinstance(counts, str) or not counts.isascii():
+        return []
+    runs: list[int] = []
+    number = shift = 0
+    for character in counts.encode("ascii"):
+        digit = character - 48
+        if not 0 <= digit < 64:
+            return []
+        number |= (digit & 31) << shift
+        shift += 5
+        if not digit & 32:
+            number -= (digit & 16) << (shift - 4)
+            runs.append(number + runs[-2] if len(runs) > 2 else number)
+            number = shift = 0
+    return [] if shift else runs

@@ -25,10 +25,15 @@ _SHRINK = 0.85
 
 @dataclass(frozen=True)
 class Scene:
-    """An image and, for each object in the order asked for, its visible mask, bool [K,S,S]."""
+    """An image and its objects in the order asked for, later ones above earlier ones.
+
+    ``masks`` bool [K,S,S] is what is visible of each, ``areas`` [K] the pixels each would cover
+    alone.
+    """
 
     image: Image.Image
     masks: NDArray[np.bool_]
+    areas: list[int]
 
 
 @dataclass(frozen=True)
@@ -36,53 +41,53 @@ class _Placed:
     picture: Image.Image  # RGBA
     left: int
     top: int
+    mask: NDArray[np.bool_]  # [S,S], as if nothing lay above
+    area: int
 
 
 def compose(characters: list[str], side: int, generator: np.random.Generator) -> Scene:
     """Draw ``characters``, each one object, in random size, angle, colour and place.
 
-    Later objects lie above earlier ones; at least half of the pixels of each stay visible. A pixel
-    is an object's where its ink is at least half opaque.
+    At least half of the pixels of each stay visible. A pixel is an object's where its ink is at
+    least half opaque. Raises ValueError if the objects find no such places.
     """
+    image = Image.fromarray(draw_texture(generator, side))
     for _ in range(_LAYOUTS_TRIED):
-        layout = _lay_out(characters, side, generator)
-        if layout is not None:
-            placed, masks = layout
-            image = Image.fromarray(draw_texture(generator, side))
+        placed = _lay_out(characters, side, generator)
+        if placed is not None:
             for thing in placed:
                 image.paste(thing.picture, (thing.left, thing.top), thing.picture)
-            return Scene(image, np.stack(masks))
+            return Scene(image, _visible(placed), [thing.area for thing in placed])
     raise ValueError(
         f"{len(characters)} objects found no place in an image of {side} pixels: use fewer"
     )
 
 
+def _visible(placed: list[_Placed]) -> NDArray[np.bool_]:
+    masks = np.stack([thing.mask for thing in placed])
+    for k in range(1, len(masks)):
+        masks[:k] &= ~masks[k]
+    return masks
+
+
 def _lay_out(
     characters: list[str], side: int, generator: np.random.Generator
-) -> tuple[list[_Placed], list[NDArray[np.bool_]]] | None:
+) -> list[_Placed] | None:
     placed: list[_Placed] = []
-    masks: list[NDArray[np.bool_]] = []
-    inks: list[int] = []
     for character in characters:
-        spot = _find_place(character, side, masks, inks, generator)
-        if spot is None:
+        thing = _find_place(character, side, placed, generator)
+        if thing is None:
             return None
-        thing, mask = spot
-        masks = [hidden & ~mask for hidden in masks]
         placed.append(thing)
-        masks.append(mask)
-        inks.append(int(mask.sum()))
-    return placed, masks
+    return placed
 
 
 def _find_place(
-    character: str,
-    side: int,
-    masks: list[NDArray[np.bool_]],
-    inks: list[int],
-    generator: np.random.Generator,
-) -> tuple[_Placed, NDArray[np.bool_]] | None:
-    """A size, look and place that leaves the ``masks`` so far half visible, of ``inks`` pixels."""
+    character: str, side: int, placed: list[_Placed], generator: np.random.Generator
+) -> _Placed | None:
+    """A size, look and place that leaves everything placed so far visible enough."""
+    seen = _visible(placed) if placed else np.zeros((0, side, side), dtype=bool)
+    least = [LEAST_VISIBLE * thing.area for thing in placed]
     size = generator.uniform(SMALLEST, LARGEST)
     angle = generator.uniform(-MOST_ROTATION, MOST_ROTATION)
     colours = _colour_matrix(generator)
@@ -95,11 +100,8 @@ def _find_place(
             top = int(generator.integers(max(1, side - height + 1)))
             mask = np.zeros((side, side), dtype=bool)
             mask[top : top + height, left : left + width] = ink[: side - top, : side - left]
-            if all(
-                np.count_nonzero(seen & ~mask) >= LEAST_VISIBLE * whole
-                for seen, whole in zip(masks, inks, strict=True)
-            ):
-                return _Placed(picture, left, top), mask
+            if np.all(np.count_nonzero(seen & ~mask, axis=(1, 2)) >= least):
+                return _Placed(picture, left, top, mask, int(np.count_nonzero(mask)))
         if size <= SMALLEST:
             return None
         size = max(SMALLEST, size * _SHRINK)
@@ -113,10 +115,7 @@ def _look(
     coloured = upright.convert("RGB").convert("RGB", colours)
     coloured.putalpha(alpha)
     turned = coloured.rotate(angle, Image.Resampling.BICUBIC, expand=True)
-    return turned.crop(turned.getchannel("A").point(_OPAQUE).getbbox())
-
-
-_OPAQUE = [0] * 128 + [255] * 128
+    return turned.crop(turned.getbbox())
 
 
 def _colour_matrix(generator: np.random.Generator) -> tuple[float, ...]:

@@ -74,8 +74,8 @@ def write_demo(
     Class i of C has ``head_instances * (tail_instances / head_instances) ** (i / (C - 1))``
     training objects, rounded; hold-out and test set have the given number of each class. The same
     arguments give the same bytes. The set is written beside ``root`` and renamed, so an interrupted
-    writer leaves no half set under that name. Raises ValueError for impossible arguments or if
-    ``root`` holds something else.
+    writer leaves no half set under that name. Raises ValueError for impossible arguments, if
+    ``root`` holds something else or can't be written.
     """
     settings = _Settings(
         num_classes,
@@ -89,8 +89,18 @@ def write_demo(
     )
     _check(settings)
     root = Path(root)
-    if _is_complete(root, settings):
-        return _files(root)
+    try:
+        if not _is_complete(root, settings):
+            _write_and_rename(root, settings)
+    except OSError as error:
+        raise ValueError(
+            f"the demo set can't be written to {root} ({error.strerror or error}): "
+            "choose a folder on a disk with room that can be written to"
+        ) from error
+    return _files(root)
+
+
+def _write_and_rename(root: Path, settings: _Settings) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as unfinished:
         folder = Path(unfinished) / root.name
@@ -101,7 +111,6 @@ def write_demo(
             # Another writer may have been faster; what it wrote is the same.
             if not _is_complete(root, settings):
                 raise
-    return _files(root)
 
 
 def instance_counts(num_classes: int, head_instances: int, tail_instances: int) -> list[int]:
@@ -333,7 +342,7 @@ def main() -> None:
             image_size=arguments.size,
             head_instances=arguments.head,
         )
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     print(written.train_json)
 

@@ -1,7 +1,7 @@
 """The lvis package's index over an annotation file, LVIS v1's own or COCO's, checked first."""
 
 import logging
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,5 +35,5 @@ def image_file_name(image: dict[str, Any]) -> str:
     and file: ``http://.../train2017/000000000009.jpg`` becomes ``train2017/000000000009.jpg``.
     """
     if "file_name" in image:
-        return str(image["file_name"])
+        return str(PurePosixPath(image["file_name"]))
     return "/".join(urlsplit(image["coco_url"]).path.split("/")[-2:])
