@@ -7,7 +7,10 @@ pixels, labels 0..C-1.
 import itertools
 import os
 import pickle
+from collections import Counter
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,21 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def subset(self, indices: Sequence[int]) -> "DetectionDataset":
+        """The items ``indices`` as a data set of their own, its classes counted on them alone."""
+        records = [self._record_of(i) for i in indices]
+        chosen = copy(self)
+        chosen.image_ids = [self.image_ids[i] for i in indices]
+        chosen.image_categories = [self.image_categories[i] for i in indices]
+        images = Counter(label for labels in chosen.image_categories for label in labels)
+        objects = Counter(int(label) for record in records for label in record["labels"])
+        chosen.categories = [
+            replace(c, image_count=images[c.index], instance_count=objects[c.index])
+            for c in self.categories
+        ]
+        chosen._records, chosen._ends = _pack(records)
+        return chosen
+
     def __getitem__(self, i: int) -> tuple[Tensor, dict[str, Any]]:
         """Image uint8 [3,H,W] RGB and its target.
 
@@ -92,9 +110,7 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         """
         if not -len(self) <= i < len(self):
             raise IndexError(f"item {i} of {len(self)}: use an index from 0 to {len(self) - 1}")
-        i %= len(self)
-        start = self._ends[i - 1] if i else 0
-        record = pickle.loads(self._records[start : self._ends[i]])
+        record = self._record_of(i % len(self))
         path = self.images_path / record["file_name"]
         image = _read_image(path, record["width"], record["height"])
         target = {
@@ -104,6 +120,11 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
             "image_id": record["image_id"],
         }
         return image, target
+
+    def _record_of(self, i: int) -> dict[str, Any]:
+        start = self._ends[i - 1] if i else 0
+        record: dict[str, Any] = pickle.loads(self._records[start : self._ends[i]])
+        return record
 
     def _check_files(self, records: list[dict[str, Any]]) -> None:
         """All files are there (one listing a folder), and a sample of them has the stated size."""

@@ -43,3 +43,15 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("root may not mount a read-only file system here")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB of its own; skipped where that may not be mounted."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a file system of 2 MB may not be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

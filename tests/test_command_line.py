@@ -94,9 +94,7 @@ def test_bad_annotations(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_missing_and_a_truncated_json(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_and_a_truncated_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coco = _coco(tmp_path)
     assert "train.json" in _say(capsys, *_train(tmp_path))
     text = json.dumps(coco)
@@ -105,9 +103,7 @@ def test_a_missing_and_a_truncated_json(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_log_from_a_newer_version(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_log_from_a_newer_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import sqlite3
 
     from trainer.run_log.commands import queue_run
@@ -151,9 +147,7 @@ def test_help_lists_every_knob_without_loading_torch() -> None:
         "except SystemExit: pass\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--virtual-loss-weight" in done.stdout
     assert shutil.which("fasa", path=str(Path(sys.executable).parent))

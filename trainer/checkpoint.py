@@ -42,11 +42,14 @@ def save_checkpoint(
         "progress": progress,
         "random": random_state(),
     }
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # on a full disk half a file would help nobody
     for old in checkpoints(folder)[:-keep]:
         old.unlink()
     return path

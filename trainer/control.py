@@ -34,7 +34,6 @@ class RunControl:
         self._writer = writer
         self._fasa = fasa
         self._paused = False
-        self._checkpoint_wanted = False
         self._signal: str | None = None
 
     def listen_to_signals(self) -> None:
@@ -45,41 +44,42 @@ class RunControl:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name
 
-    def at_step(self, *, step: int, epoch: int) -> bool:
+    def at_step(self, *, step: int, epoch: int) -> set[str]:
         """Apply what was asked since the last step; blocks while the run is paused.
 
         Returns:
-            whether a checkpoint was asked for.
+            the kinds of commands that were applied.
 
         Raises:
             StopRequested: when the run is to end here.
         """
-        self._checkpoint_wanted = False
-        self._read_commands(step, epoch)
+        applied = self._take_commands(step, epoch)
         if self._paused:
             self._writer.status("paused")
             while self._paused:
                 time.sleep(_PAUSE_POLL)
-                self._read_commands(step, epoch)
+                applied |= self._take_commands(step, epoch)
             self._writer.status("running")
-        return self._checkpoint_wanted
+        return applied
 
-    def _read_commands(self, step: int, epoch: int) -> None:
+    def _take_commands(self, step: int, epoch: int) -> set[str]:
         if self._signal is not None:
             raise StopRequested("interrupted", f"ended by {self._signal}")
-        for command in self._writer.take_commands():
-            self._apply(command, step, epoch)
+        commands = self._writer.take_commands()
+        return {command.kind for command in commands if self._apply(command, step, epoch)}
 
-    def _apply(self, command: Command, step: int, epoch: int) -> None:
+    def _apply(self, command: Command, step: int, epoch: int) -> bool:
+        """Carry out and answer; False when it was refused."""
         try:
             text = self._carry_out(command)
         except ConfigError as error:
             self._writer.answer_command(command.id, step=step, refusal=str(error))
-            return
+            return False
         self._writer.answer_command(command.id, step=step)
         self._writer.event(command.kind, text, step=step, epoch=epoch, payload=command.payload)
         if command.kind == "stop":
             raise StopRequested("stopped", "stopped on request")
+        return True
 
     def _carry_out(self, command: Command) -> str:
         """Do it, and say in a few words what was done."""
@@ -87,9 +87,7 @@ class RunControl:
             return self._set(check_live(command.payload))
         if command.kind in ("pause", "resume"):
             self._paused = command.kind == "pause"
-        elif command.kind == "checkpoint":
-            self._checkpoint_wanted = True
-        elif command.kind != "stop":
+        elif command.kind not in ("checkpoint", "stop"):
             raise ConfigError(f"this trainer does not know the command '{command.kind}'")
         return command.kind
 

@@ -145,8 +145,7 @@ class Trainer:
         )
         self.console.phase(self._label("training"), batches - self.at.batch)
         for batch, loader_seconds in _timed(loader):
-            if self.control.at_step(step=self.at.step, epoch=self.at.epoch):
-                self._keep()
+            self._listen()
             self._step(batch, loader_seconds, batches)
 
     def _step(self, batch: Batch, loader_seconds: float, batches: int) -> None:
@@ -171,6 +170,15 @@ class Trainer:
         if self.at.step == 1 or self.at.step % self.config.snapshot_every == 0:
             self.recorder.snapshot(step=self.at.step, epoch=self.at.epoch)
         self.console.advance(f"loss {sum(losses.values()):.3f}")
+
+    def _listen(self) -> None:
+        """Take commands: before every step of training."""
+        where = {"step": self.at.step, "epoch": self.at.epoch}
+        applied = self.control.at_step(**where)
+        if "set" in applied:
+            self.recorder.knobs(**where)
+        if "checkpoint" in applied:
+            self._keep()
 
     def _optimise(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, float]:
         losses: dict[str, Tensor] = self.model(images, targets)

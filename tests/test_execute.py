@@ -1,0 +1,193 @@
+"""Whole runs on a small demo set: reproducible, resumable, steerable, and honest when they fail."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.config import load_config
+from trainer.execute import execute
+from trainer.run_log.commands import queue_run, send_command
+from trainer.run_log.reader import RunLogReader
+from trainer.runs_folder import RunsFolder
+
+pytestmark = pytest.mark.slow
+
+SMALL: dict[str, Any] = {
+    "demo_classes": 6,
+    "epochs": 3,
+    "threads": 1,
+    "image_min_size": 96,
+    "image_max_size": 96,
+    "snapshot_every": 3,
+    "initial_scale": 15.0,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> RunsFolder:
+    return RunsFolder(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """A run sets the number of threads of this process; the next test gets the old one back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def _queue(folder: RunsFolder, **values: Any) -> int:
+    config = load_config({**SMALL, **values}).model_dump(mode="json")
+    return queue_run(folder.run_log, name="small", config=config, dataset="demo")
+
+
+def _losses(folder: RunsFolder, run_id: int) -> list[tuple[str, int, float]]:
+    timed = ("images_per_second", "loader_seconds", "step_seconds", "memory_mb")
+    rows = RunLogReader(folder.run_log).scalars(run_id)
+    return sorted((r.name, r.step, r.value) for r in rows if r.name not in timed)
+
+
+@pytest.fixture(scope="module")
+def finished(folder: RunsFolder) -> int:
+    run_id = _queue(folder)
+    assert execute(folder, run_id) == "finished"
+    return run_id
+
+
+def test_everything_is_streamed(folder: RunsFolder, finished: int) -> None:
+    reader = RunLogReader(folder.run_log)
+    run = reader.run(finished)
+    assert (run.status, run.step, run.error) == ("finished", run.total_steps, None)
+    assert len(reader.categories(finished)) == 6
+    assert set(reader.class_fields(finished)) == {
+        "observed_rois", "virtual_features", "probability", "scale", "super_group", "decision",
+        "training_loss", "validation_loss", "prior_norm", "prior_spread", "weight_norm", "score",
+        "ap_segm", "ap_bbox",
+    }  # fmt: skip
+    names = set(reader.scalar_names(finished))
+    assert {f"loss/{n}" for n in ("total", "classifier", "virtual", "box", "mask")} <= names
+    assert {"segm/AP", "segm/AP_r", "bbox/AP", "adaptation/eps", "knob/alpha"} <= names
+    steps = [row.step for row in reader.scalars(finished, ["loss/total"])]
+    assert steps == list(range(1, run.step + 1))
+    losses = [row.value for row in reader.scalars(finished, ["loss/total"])]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_the_log_explains_every_probability(folder: RunsFolder, finished: int) -> None:
+    reader = RunLogReader(folder.run_log)
+    first, second = (
+        {row.super_group: row for row in reader.adaptations(finished) if row.epoch == epoch}
+        for epoch in (0, 1)
+    )
+    assert {row.reason for row in first.values()} <= {"baseline", "no validation data"}
+    vectors = reader.class_vectors(finished, "probability")
+    by_step = dict(zip(vectors.steps.tolist(), vectors.values, strict=True))
+    per_epoch = reader.run(finished).step // 3
+    before, after = by_step[per_epoch], by_step[2 * per_epoch]
+    for row in second.values():
+        for member in row.members:
+            expected = min(1.0, float(before[member]) * row.factor)
+            assert float(after[member]) == pytest.approx(expected, rel=1e-6)
+    members = sorted(member for row in second.values() for member in row.members)
+    assert members == list(range(6))
+
+
+def test_virtual_features_start_in_the_second_epoch(folder: RunsFolder, finished: int) -> None:
+    reader = RunLogReader(folder.run_log)
+    virtual = {row.step: row.value for row in reader.scalars(finished, ["loss/virtual"])}
+    per_epoch = reader.run(finished).step // 3
+    assert all(virtual[step] == 0 for step in range(1, per_epoch + 1))
+    assert any(virtual[step] > 0 for step in range(per_epoch + 1, 3 * per_epoch + 1))
+    drawn = reader.class_vectors(finished, "virtual_features")
+    assert drawn.values[0].sum() == 0
+    assert drawn.values[-1].sum() > 0
+
+
+def test_the_same_seed_gives_the_same_losses_to_the_bit(folder: RunsFolder, finished: int) -> None:
+    again = _queue(folder)
+    execute(folder, again)
+    assert _losses(folder, again) == _losses(folder, finished)
+    other = _queue(folder, seed=1, epochs=1)
+    execute(folder, other)
+    assert _losses(folder, other)[:5] != _losses(folder, finished)[:5]
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(folder: RunsFolder, finished: int) -> None:
+    """Stopped in the middle of an epoch, then executed again."""
+    run_id = _queue(folder, workers=1)
+    _stop_at(folder, run_id, step=13)
+    reader = RunLogReader(folder.run_log)
+    assert reader.run(run_id).step < reader.run(finished).step
+    assert execute(folder, run_id) == "finished"
+    assert _losses(folder, run_id) == _losses(folder, finished)
+
+
+def _stop_at(folder: RunsFolder, run_id: int, *, step: int) -> None:
+    """Execute a run in a thread's company that asks it to stop once it has come to `step`."""
+    import threading
+    import time
+
+    def ask() -> None:
+        reader = RunLogReader(folder.run_log)
+        while reader.run(run_id).step < step:
+            time.sleep(0.05)
+        send_command(folder.run_log, run_id, "stop", {})
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        assert execute(folder, run_id) == "stopped"
+    finally:
+        thread.join()
+
+
+def test_knobs_are_turned_between_two_steps(folder: RunsFolder) -> None:
+    run_id = _queue(folder, epochs=1)
+    send_command(folder.run_log, run_id, "set", {"alpha": 1.5, "virtual_loss_weight": 0.3})
+    bad = send_command(folder.run_log, run_id, "set", {"beta": 7})
+    execute(folder, run_id)
+    reader = RunLogReader(folder.run_log)
+    good_row, bad_row = reader.commands(run_id)
+    assert good_row.refusal is None
+    assert good_row.applied_step is not None
+    assert bad_row.id == bad
+    assert "beta is 7" in str(bad_row.refusal)
+    knobs = [row.value for row in reader.scalars(run_id, ["knob/alpha"])]
+    assert knobs == [1.1, 1.5]
+    assert [event.kind for event in reader.events(run_id)][:1] == ["set"]
+
+
+def test_a_baseline_has_no_virtual_loss_but_the_same_measurements(folder: RunsFolder) -> None:
+    run_id = _queue(folder, epochs=1, fasa=False)
+    execute(folder, run_id)
+    reader = RunLogReader(folder.run_log)
+    assert "loss/virtual" not in reader.scalar_names(run_id)
+    assert {"weight_norm", "score", "validation_loss", "ap_segm"} <= set(
+        reader.class_fields(run_id)
+    )
+
+
+def test_a_diverging_run_fails_with_step_images_and_losses(folder: RunsFolder) -> None:
+    run_id = _queue(
+        folder, epochs=1, learning_rate=1e30, optimizer="sgd", gradient_clip=0.0, warmup_steps=0
+    )
+    with pytest.raises(RuntimeError, match=r"not finite at step \d+ on images \["):
+        execute(folder, run_id)
+    run = RunLogReader(folder.run_log).run(run_id)
+    assert run.status == "failed"
+    assert "not finite at step" in str(run.error)
+
+
+def test_a_run_whose_data_is_gone_fails_with_a_sentence(folder: RunsFolder) -> None:
+    run_id = _queue(folder, data="coco", annotations="gone.json", images="gone")
+    with pytest.raises(ValueError, match=r"gone\.json"):
+        execute(folder, run_id)
+    run = RunLogReader(folder.run_log).run(run_id)
+    assert run.status == "failed"
+    assert run.error is not None
+    assert "Traceback" not in run.error
+    assert not math.isnan(run.step)
