@@ -258,6 +258,9 @@ def _open(
         if mode == "ro":
             _require_current(version, path, len(migrations))
         else:
+            if version == 0:
+                # So that the pages of deleted runs can be given back; decided in an empty file.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _prepare(connection, path, busy_seconds)
             if version < len(migrations):
                 _migrate(connection, path, migrations)
@@ -304,8 +307,6 @@ def _require_current(version: int, path: Path, newest: int) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, busy_seconds: float) -> None:
-    # Takes effect in an empty file only: pages freed by deleted runs can then be given back.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     deadline = time.monotonic() + busy_seconds
     while True:
         try:
