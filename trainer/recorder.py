@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 import psutil
 import torch
-from fasa_core.adaptive_sampling import AdaptationReport
 from torch import Tensor
 
+from fasa_core.adaptive_sampling import AdaptationReport
 from trainer.evaluation import EvaluationResult
 from trainer.model import FASAMaskRCNN
 from trainer.run_log.writer import RunLogWriter
@@ -77,7 +77,7 @@ class Recorder:
         fields = {
             "training_loss": _float32(statistics.mean_loss()),
             "score": _float32(statistics.mean_score()),
-            "weight_norm": _float32(self._weight_norms()),
+            "weight_norm": _float32(self._model.weight_norms),
             "observed_rois": _int32(statistics.observed[:-1]),
         }
         fasa = self._model.fasa
@@ -126,11 +126,6 @@ class Recorder:
         self._writer.scalars(result.metrics, step=step, epoch=epoch)
         fields = {f"ap_{kind}": values for kind, values in result.per_class.items()}
         self._writer.class_vectors(fields, step=step, epoch=epoch)
-
-    def _weight_norms(self) -> Tensor:
-        """[C] L2 norm of each class's classifier weights (the paper's Figure 4)."""
-        weight = self._model.classifier.weight.detach()
-        return weight[: self._model.roi_heads.num_classes].norm(dim=1)
 
     def _memory(self) -> float:
         """Memory of the trainer in MB: the GPU's allocated part, else the process's own."""

@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from fasa_core.fasa import FASA
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import RoIHeads, project_masks_on_boxes
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
+from fasa_core.fasa import FASA
 from trainer.class_statistics import ClassStatistics
 from trainer.classification_losses import ClassificationLoss
 
@@ -152,9 +152,10 @@ class FASARoIHeads(RoIHeads):
         positive = torch.where(labels < self.num_classes)[0]
         boxes = predicted.reshape(len(predicted), -1, 4)
         row = labels[positive] if boxes.shape[1] > 1 else torch.zeros_like(positive)
-        return F.smooth_l1_loss(
+        total = F.smooth_l1_loss(
             boxes[positive, row], offsets[positive], beta=self.smooth_l1_beta, reduction="sum"
-        ) / max(1, len(labels))
+        )
+        return total / max(1, len(labels))
 
     def _mask_loss(
         self,
@@ -168,7 +169,7 @@ class FASARoIHeads(RoIHeads):
         positive = [torch.where(image_labels > 0)[0] for image_labels in labels]
         boxes = [image_boxes[keep] for image_boxes, keep in zip(proposals, positive, strict=True)]
         classes = torch.cat([image[keep] for image, keep in zip(labels, positive, strict=True)])
-        logits = self.mask_predictor(
+        logits: Tensor = self.mask_predictor(
             self.mask_head(self.mask_roi_pool(features, boxes, image_shapes)),
             self._from_torchvision(classes),
         )
@@ -246,14 +247,14 @@ class FASARoIHeads(RoIHeads):
                 strict=True,
             )
         ]
-        masks = self.mask_predictor(
+        logits = self.mask_predictor(
             self.mask_head(
                 self.mask_roi_pool(features, [r["boxes"] for r in results], image_shapes)
             ),
             torch.cat([result["labels"] for result in results]),
-        ).sigmoid()
+        )
         counts = [len(result["labels"]) for result in results]
-        for result, mask in zip(results, masks.split(counts), strict=True):
+        for result, mask in zip(results, torch.split(logits.sigmoid(), counts), strict=True):
             result["masks"] = mask[:, None]
         return results
 

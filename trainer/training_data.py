@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.demo import write_demo
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from data.categories import Category
+from data.demo import write_demo
 from data.detection import DetectionDataset
 from data.holdout import holdout_indices
 from data.repeat_factor import epoch_indices, repeat_factors, uniform_indices
@@ -75,11 +75,9 @@ def _demo(config: RunConfig, datasets: Path) -> TrainingData:
     files = write_demo(
         datasets / f"demo-{config.demo_classes}", num_classes=config.demo_classes, seed=_DEMO_SEED
     )
-    train = DetectionDataset(files.train_json, files.train_images)
-    test = DetectionDataset(files.test_json, files.test_images, categories=train.categories)
-    holdout = DetectionDataset(
-        files.holdout_json, files.holdout_images, categories=train.categories
-    )
+    train = DetectionDataset(files.train_json, files.images)
+    test = DetectionDataset(files.test_json, files.images, categories=train.categories)
+    holdout = DetectionDataset(files.holdout_json, files.images, categories=train.categories)
     adaptation = test if config.adapt_on == "test" else holdout
     title = f"demo ({config.demo_classes} classes)"
     return TrainingData(title, train.categories, train, adaptation, test, True)
