@@ -85,43 +85,35 @@ class FeaturePrior(nn.Module):
         if not len(labels):
             return
         x = features.detach().to(self.mean.dtype)
-        num_classes = len(self.mean)
-        counted = (labels >= 0) & (labels < num_classes) & x.sum(dim=1).isfinite()
-        key = torch.where(counted, labels, num_classes)  # rows left out share slot C
-
-        # 1. The slot of every row: the first row of its class.
-        row = torch.arange(len(key), device=key.device)
-        first = row.new_full((num_classes + 1,), len(key)).scatter_reduce_(0, key, row, "amin")
-        slot = first[key]
-        leads = counted & (slot == row)  # slots in use; everything below is masked by it
-
-        # 2. mu^t and the variance, as squared deviations from mu^t: no cancellation.
-        n = torch.zeros_like(x[:, 0]).index_add_(0, slot, torch.ones_like(x[:, 0]))[:, None]
-        batch_mean = torch.zeros_like(x).index_add_(0, slot, x) / n.clamp(min=1)
-        deviation = x - batch_mean[slot]
-        squares = torch.zeros_like(x).index_add_(0, slot, deviation.square_())
-        variance = squares / (n - 1 if self.unbiased else n).clamp(min=1)
-
-        # 3. mu <- mu + r (mu^t - mu), sigma <- sigma + r (s^t - sigma); r = m, or 1 at first.
+        counted = (labels >= 0) & (labels < len(self.mean)) & x.sum(dim=1).isfinite()
         target = torch.where(counted, labels, 0)
-        known, momentum = self.n_seen[target, None] > 0, torch.full_like(n, m)
-        rate = torch.where(known, momentum, 1.0)
-        spread_rate, spread_counts = rate, leads
-        if self.single == "keep":
-            spread_rate = torch.where(self.n_spread[target, None] > 0, momentum, 1.0) * (n > 1)
-            spread_counts = leads & (n[:, 0] > 1)
-        delta = batch_mean - self.mean[target]
-        batch_spread = variance.sqrt() if self.spread_kind == "std" else variance
-        spread_change = spread_rate * (batch_spread - self.spread[target])
-        if self.spread_kind == "ew":  # v <- (1 - r)(v + r delta^2) + r var^t
-            spread_change += spread_rate * (1 - spread_rate) * delta.square()
+        slot = self._slots(target, counted)
+        n, batch_mean, batch_spread = _batch_statistics(x, slot, unbiased=self.unbiased)
+        if self.spread_kind == "std":
+            batch_spread.pow_(0.5)  # sqrt_ takes five times as long where there are zeros
 
-        # 4. Slots not in use add 0.
-        used = leads[:, None]
-        self.mean.index_add_(0, target, torch.where(used, rate * delta, 0.0))
-        self.spread.index_add_(0, target, torch.where(used, spread_change, 0.0))
+        # The rate r: m, or 1 for a class's first batch; 0 for slots that stand for no class.
+        leads = slot == torch.arange(len(slot), device=slot.device)
+        gives_spread = leads if self.single == "zero" else leads & (n[:, 0] > 1)
+        rate = _rate(self.n_seen.index_select(0, target), leads, m, x.dtype)
+        spread_rate = _rate(self.n_spread.index_select(0, target), gives_spread, m, x.dtype)
+
+        # mu <- mu + r (mu^t - mu), sigma <- sigma + r (s^t - sigma), in place of mu^t and s^t.
+        delta = batch_mean.sub_(self.mean.index_select(0, target))
+        change = batch_spread.sub_(self.spread.index_select(0, target)).mul_(spread_rate)
+        if self.spread_kind == "ew":  # v <- (1 - r)(v + r delta^2) + r var^t
+            change.addcmul_(delta.square(), spread_rate * (1 - spread_rate))
+        self.mean.index_add_(0, target, delta.mul_(rate))
+        self.spread.index_add_(0, target, change)
         self.n_seen.index_add_(0, target, counted.long())
-        self.n_spread.index_add_(0, target, spread_counts.long())
+        self.n_spread.index_add_(0, target, gives_spread.long())
+
+    def _slots(self, target: Tensor, counted: Tensor) -> Tensor:
+        """[N] the slot of each row: the first row of its class, or N for rows left out."""
+        row = torch.arange(len(target), device=target.device)
+        nowhere = torch.where(counted, row, len(row))
+        first = torch.full_like(self.n_seen, len(row)).scatter_reduce_(0, target, nowhere, "amin")
+        return torch.where(counted, first.index_select(0, target), len(row))
 
     def _check(self, features: Tensor, labels: Tensor) -> None:
         feature_dim = self.mean.shape[1]
@@ -135,3 +127,26 @@ class FeaturePrior(nn.Module):
                 f"labels must be int64 [{len(features)}], one a feature, not {labels.dtype} "
                 f"{list(labels.shape)}: pass the sampled RoIs' labels"
             )
+
+
+def _batch_statistics(x: Tensor, slot: Tensor, *, unbiased: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Per slot the number of rows n [N, 1], their mean [N, d] and their variance [N, d].
+
+    The variance is the sum of squared deviations from the mean, not E[x^2] - E[x]^2, which
+    cancels. A slot without rows holds zeros. Row N of the sums, which takes in what is left
+    out, whatever it is, is cut off.
+    """
+    rows, dim = x.shape
+    n = x.new_zeros(rows + 1).index_add_(0, slot, torch.ones_like(x[:, 0]))[:, None]
+    mean = x.new_zeros(rows + 1, dim).index_add_(0, slot, x).div_(n.clamp(min=1))
+    deviation = mean.index_select(0, slot)
+    squares = torch.sub(x, deviation, out=deviation).square_()
+    variance = x.new_zeros(rows + 1, dim).index_add_(0, slot, squares)
+    variance.div_((n - 1 if unbiased else n).clamp(min=1))
+    return n[:rows], mean[:rows], variance[:rows]
+
+
+def _rate(past: Tensor, used: Tensor, m: float, dtype: torch.dtype) -> Tensor:
+    """[N, 1]: m where there is a past, 1 where there is none, 0 where not used."""
+    momentum = torch.full(past.shape, m, dtype=dtype, device=past.device)
+    return (torch.where(past > 0, momentum, 1.0) * used)[:, None]
