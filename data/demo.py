@@ -63,17 +63,18 @@ def write_demo(
     num_classes: int = 60,
     seed: int = 0,
     image_size: int = 160,
-    head_instances: int = 200,
+    head_instances: int | None = None,
     tail_instances: int = 2,
-    holdout_instances: int = 8,
-    test_instances: int = 16,
+    holdout_instances: int | None = None,
+    test_instances: int | None = None,
     objects_per_image: int = 5,
 ) -> DemoFiles:
     """Write the set into the folder ``root``, or return at once if it lies there complete.
 
     Class i of C has ``head_instances * (tail_instances / head_instances) ** (i / (C - 1))``
-    training objects, rounded; hold-out and test set have the given number of each class. The same
-    arguments give the same bytes. The set is written beside ``root`` and renamed, so an interrupted
+    training objects, rounded; hold-out and test set have the given number of each class. By default
+    these are 200, 8 and 16 up to 60 classes and fall for more, to no less than 60, 2 and 4, so that
+    1,203 classes still make a set of 5,500 images. The same arguments give the same bytes. The set is written beside ``root`` and renamed, so an interrupted
     writer leaves no half set under that name. Raises ValueError for impossible arguments, if
     ``root`` holds something else or can't be written.
     """
@@ -81,10 +82,10 @@ def write_demo(
         num_classes,
         seed,
         image_size,
-        head_instances,
+        _scaled(200, 60, num_classes) if head_instances is None else head_instances,
         tail_instances,
-        holdout_instances,
-        test_instances,
+        _scaled(8, 2, num_classes) if holdout_instances is None else holdout_instances,
+        _scaled(16, 4, num_classes) if test_instances is None else test_instances,
         objects_per_image,
     )
     _check(settings)
@@ -111,6 +112,11 @@ def _write_and_rename(root: Path, settings: _Settings) -> None:
             # Another writer may have been faster; what it wrote is the same.
             if not _is_complete(root, settings):
                 raise
+
+
+def _scaled(usual: int, least: int, num_classes: int) -> int:
+    """A number of objects of a class: the usual one up to 60 classes, fewer of each beyond."""
+    return max(least, min(usual, usual * 60 // max(1, num_classes)))
 
 
 def instance_counts(num_classes: int, head_instances: int, tail_instances: int) -> list[int]:
@@ -332,7 +338,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=60, help="1 to 1203 (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other images")
     parser.add_argument("--size", type=int, default=160, help="image side in pixels")
-    parser.add_argument("--head", type=int, default=200, help="objects of the most frequent class")
+    parser.add_argument("--head", type=int, help="objects of the most frequent class")
     arguments = parser.parse_args()
     try:
         written = write_demo(
