@@ -241,7 +241,7 @@ class FASARoIHeads(RoIHeads):
         results = [
             self._select(scores, boxes, shape)
             for scores, boxes, shape in zip(
-                self.cls_loss.scores(logits)[:, 1:].split(sizes),
+                self.cls_loss.scores(logits)[:, 1:].split(sizes),  # type: ignore[no-untyped-call]
                 decoded.split(sizes),
                 image_shapes,
                 strict=True,
