@@ -1,0 +1,646 @@
+"""The trainer's door: calls copy and return, nothing is dropped, trouble is said."""
+
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fasa_core.fasa import FASA
+from trainer.run_log.commands import queue_run, send_command
+from trainer.run_log.reader import RunLogReader
+from trainer.run_log.schema import RunLogError, open_for_writing
+from trainer.run_log.writer import RunLogWriter
+
+CATEGORIES = [
+    {
+        "index": index,
+        "id": 10 + index,
+        "name": name,
+        "frequency": frequency,
+        "image_count": 3,
+        "instance_count": 4,
+    }
+    for index, (name, frequency) in enumerate([("tiger", "r"), ("cup", "c"), ("car", "f")])
+]
+REPORT: dict[str, Any] = {
+    "epoch": 2,
+    "eps": 0.75,
+    "eps_quantile": 0.5,
+    "num_groups": 2,
+    "noise_share": 1 / 3,
+    "largest_group": 2,
+    "groups": [
+        {
+            "group": 0,
+            "members": [0, 2],
+            "noise_members": [2],
+            "with_data": [0],
+            "loss_before": 1.5,
+            "loss_after": 1.25,
+            "factor": 1.1,
+            "reason": "fell",
+            "clamped": [2],
+        },
+        {
+            "group": 1,
+            "members": [1],
+            "noise_members": [],
+            "with_data": [],
+            "loss_before": None,
+            "loss_after": None,
+            "factor": 1.0,
+            "reason": "no validation data",
+            "clamped": [],
+        },
+    ],
+    "group_of_class": [0, 1, 0],
+    "decision": [1, 0, 1],
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "fasa.sqlite"
+    queue_run(path, name="first", config={}, dataset="demo")
+    return path
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[RunLogWriter]:
+    with RunLogWriter(path, 1) as writer:
+        yield writer
+
+
+@pytest.fixture
+def reader(path: Path) -> Iterator[RunLogReader]:
+    with RunLogReader(path) as reader:
+        yield reader
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+# What is written comes back.
+
+
+def test_categories_can_be_registered_again(writer: RunLogWriter, reader: RunLogReader) -> None:
+    writer.register_categories(CATEGORIES)
+    renamed = [{**row, "name": row["name"].upper()} for row in CATEGORIES]  # type: ignore[attr-defined]
+    writer.register_categories(renamed)
+    assert writer.flush()
+    rows = reader.categories(1)
+    assert [row.name for row in rows] == ["TIGER", "CUP", "CAR"]
+    assert [row.index for row in rows] == [0, 1, 2]
+    assert [row.id for row in rows] == [10, 11, 12]
+    assert [row.frequency for row in rows] == ["r", "c", "f"]
+    assert {(row.image_count, row.instance_count) for row in rows} == {(3, 4)}
+
+
+def test_category_indices_must_be_whole(writer: RunLogWriter) -> None:
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        writer.register_categories([CATEGORIES[0], CATEGORIES[2]])
+
+
+def test_scalars_keep_numbers_that_are_none(writer: RunLogWriter, reader: RunLogReader) -> None:
+    before = time.time()
+    values = {"loss/total": 0.1, "nan": float("nan"), "inf": -float("inf"), "count": 3}
+    writer.scalars(values, step=5, epoch=1)
+    assert writer.flush()
+    rows = {row.name: row for row in reader.scalars(1)}
+    assert {(row.step, row.epoch) for row in rows.values()} == {(5, 1)}
+    assert rows["loss/total"].value == 0.1
+    assert np.isnan(rows["nan"].value)
+    assert rows["inf"].value == -float("inf")
+    assert rows["count"].value == 3.0
+    assert before - 1 < rows["count"].wall_time <= time.time()
+
+
+def test_a_call_copies(writer: RunLogWriter, reader: RunLogReader) -> None:
+    values = np.arange(3, dtype=np.float32)
+    scalars = {"loss/total": 1.0}
+    writer.class_vectors({"score": values}, step=1, epoch=0)
+    writer.scalars(scalars, step=1, epoch=0)
+    values[:] = -1
+    scalars["loss/total"] = -1
+    assert writer.flush()
+    assert reader.class_vectors(1, "score").values.tolist() == [[0, 1, 2]]
+    assert reader.scalars(1)[0].value == 1.0
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    floats=hnp.arrays(np.float32, st.integers(1, 40), elements=st.floats(width=32)),
+    integers=hnp.arrays(np.int32, st.integers(1, 40)),
+)
+def test_vectors_come_back_to_the_bit(
+    floats: np.ndarray, integers: np.ndarray, writer: RunLogWriter, reader: RunLogReader
+) -> None:
+    names = f"f{len(floats)}", f"i{len(integers)}"  # one length a field
+    writer.class_vectors(dict(zip(names, (floats, integers), strict=True)), step=1, epoch=0)
+    assert writer.flush()
+    for name, sent in zip(names, (floats, integers), strict=True):
+        found = reader.latest_class_vector(1, name)
+        assert found is not None
+        assert found.values.dtype == sent.dtype
+        assert found.values.tobytes() == sent.tobytes()
+
+
+def test_vectors_of_other_kinds_are_converted(writer: RunLogWriter, reader: RunLogReader) -> None:
+    table = np.arange(12, dtype=np.float64).reshape(3, 4)
+    sent = {
+        "column": table[:, 1],  # strided
+        "long": np.array([1, -1, 2**31 - 1]),
+        "big_endian": np.array([1.5, 2, 3], dtype=">f4"),
+        "half": np.array([0.5, 1, 2], dtype=np.float16),
+        "unsigned": np.array([1, 2, 3], dtype=np.uint32),
+    }
+    writer.class_vectors(sent, step=1, epoch=0)
+    assert writer.flush()
+    for field, values in sent.items():
+        found = reader.class_vectors(1, field).values
+        assert found.dtype == (np.int32 if field in ("long", "unsigned") else np.float32)
+        assert found.tolist() == [values.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.zeros((3, 1), dtype=np.float32), r"\(3, 1\)"),
+        (np.zeros(4, dtype=np.float32), r"each of 3 classes.*\(4,\)"),
+        (np.array([0, 0, 2**31]), "2147483648"),
+        (np.array([0, 0, 2**31], dtype=np.uint32), "2147483648"),
+        (np.array([True, False, True]), "bool"),
+        (np.array(["a", "b", "c"]), "floats or integers"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(
+    writer: RunLogWriter, values: np.ndarray, words: str
+) -> None:
+    writer.register_categories(CATEGORIES)
+    with pytest.raises(ValueError, match=words):
+        writer.class_vectors({"score": values}, step=1, epoch=0)
+
+
+def test_the_number_of_classes_is_known_again_after_a_restart(path: Path) -> None:
+    with RunLogWriter(path, 1) as first:
+        first.register_categories(CATEGORIES)
+    with RunLogWriter(path, 1) as second, pytest.raises(ValueError, match="3 classes"):
+        second.class_vectors({"score": np.zeros(4, dtype=np.float32)}, step=1, epoch=0)
+
+
+def test_adaptation(writer: RunLogWriter, reader: RunLogReader) -> None:
+    writer.adaptation(REPORT, step=30, epoch=2)
+    assert writer.flush()
+    (summary,) = reader.adaptation_summaries(1)
+    assert (summary.step, summary.epoch) == (30, 2)
+    assert (summary.eps, summary.eps_quantile, summary.num_groups) == (0.75, 0.5, 2)
+    assert (summary.noise_share, summary.largest_group) == (1 / 3, 2)
+    fell, empty = reader.adaptations(1)
+    assert (fell.super_group, fell.members, fell.noise_members) == (0, [0, 2], [2])
+    assert (fell.with_data, fell.clamped) == ([0], [2])
+    assert (fell.loss_before, fell.loss_after, fell.factor) == (1.5, 1.25, 1.1)
+    assert fell.reason == "fell"
+    assert (empty.loss_before, empty.loss_after, empty.members) == (None, None, [1])
+    assert empty.reason == "no validation data"
+
+
+def test_adaptation_without_clustering(writer: RunLogWriter, reader: RunLogReader) -> None:
+    report = {**REPORT, "eps": None, "eps_quantile": None, "num_groups": 0, "groups": []}
+    writer.adaptation(report, step=30, epoch=2)
+    assert writer.flush()
+    (summary,) = reader.adaptation_summaries(1)
+    assert (summary.eps, summary.eps_quantile, summary.num_groups) == (None, None, 0)
+    assert reader.adaptations(1) == []
+
+
+def test_the_algorithms_own_report_fits(writer: RunLogWriter, reader: RunLogReader) -> None:
+    generator = torch.Generator().manual_seed(0)
+    fasa = FASA(num_classes=6, feature_dim=4, class_counts=[50, 40, 30, 5, 4, 3])
+    labels = torch.arange(6).repeat(8)
+    features = torch.randn(48, 4, generator=generator) + 3 * (labels % 2)[:, None]
+    fasa.observe(features, labels)
+    fasa.adapt(torch.full((6,), 8.0, dtype=torch.float64), torch.full((6,), 8))
+    report = fasa.adapt(torch.full((6,), 4.0, dtype=torch.float64), torch.full((6,), 8))
+    writer.adaptation(report.to_dict(), step=9, epoch=1)
+    assert writer.flush()
+    (summary,) = reader.adaptation_summaries(1)
+    rows = reader.adaptations(1)
+    assert summary.num_groups == len(rows) == report.num_groups
+    assert sorted(member for row in rows for member in row.members) == list(range(6))
+    assert {(row.factor, row.reason) for row in rows} == {(1.1, "fell")}
+    assert {(row.loss_before, row.loss_after) for row in rows} == {(1.0, 0.5)}
+
+
+def test_events(writer: RunLogWriter, reader: RunLogReader) -> None:
+    writer.event("set", "alpha = 1.3", step=4, epoch=0, payload={"alpha": 1.3})
+    writer.event("note", b"file \xff".decode("utf-8", "surrogateescape"), step=5, epoch=0)
+    assert writer.flush()
+    first, second = reader.events(1)
+    assert (first.kind, first.text, first.payload) == ("set", "alpha = 1.3", {"alpha": 1.3})
+    assert (first.step, first.epoch) == (4, 0)
+    assert (second.text, second.payload) == ("file ?", {})
+    with pytest.raises(ValueError, match="finite"):
+        writer.event("set", "alpha = nan", step=6, epoch=0, payload={"alpha": float("nan")})
+
+
+def test_status_and_progress(writer: RunLogWriter, reader: RunLogReader) -> None:
+    writer.status("running")
+    writer.progress(step=3, total_steps=90, epoch=0, total_epochs=3, phase="training")
+    assert writer.flush()
+    run = reader.run(1)
+    assert (run.status, run.step, run.total_steps) == ("running", 3, 90)
+    assert (run.epoch, run.total_epochs, run.phase) == (0, 3, "training")
+    writer.status("failed", error="loss is NaN at step 4")
+    assert writer.flush()
+    run = reader.run(1)
+    assert (run.status, run.error) == ("failed", "loss is NaN at step 4")
+    assert run.ended is not None
+    with pytest.raises(ValueError, match="asleep"):
+        writer.status("asleep")
+
+
+def test_commands_reach_the_trainer_once_and_their_answers_the_sender(
+    path: Path, writer: RunLogWriter, reader: RunLogReader
+) -> None:
+    other = queue_run(path, name="other", config={}, dataset="demo")
+    send_command(path, other, "stop")
+    first = send_command(path, 1, "set", {"alpha": 1.3})
+    second = send_command(path, 1, "set", {"alpha": -1})
+    third = send_command(path, 1, "pause")
+    came: list[Any] = []
+    until(lambda: came.extend(writer.take_commands()) or len(came) >= 3)
+    assert [command.id for command in came] == [first, second, third]
+    assert came[0].payload == {"alpha": 1.3}
+    writer.answer_command(first, step=12)
+    writer.answer_command(second, step=12, refusal="alpha must be at least 1")
+    assert writer.flush()
+    answers = {command.id: command for command in reader.commands(1)}
+    assert (answers[first].applied_step, answers[first].refusal) == (12, None)
+    assert (answers[second].applied_step, answers[second].refusal) == (
+        None,
+        "alpha must be at least 1",
+    )
+    assert answers[first].answered is not None
+    assert answers[third].answered is None
+    time.sleep(0.6)
+    assert writer.take_commands() == []
+
+
+def test_commands_sent_before_the_trainer_started(path: Path) -> None:
+    sent = send_command(path, 1, "pause")
+    with RunLogWriter(path, 1) as writer:
+        came: list[Any] = []
+        until(lambda: came.extend(writer.take_commands()) or came)
+        assert [command.id for command in came] == [sent]
+
+
+def test_heartbeat_is_stamped_though_nothing_is_written(
+    writer: RunLogWriter, reader: RunLogReader
+) -> None:
+    until(lambda: reader.run(1).heartbeat is not None)
+    first = reader.run(1).heartbeat
+    assert first is not None
+    until(lambda: (reader.run(1).heartbeat or 0) > first, seconds=2.5)
+
+
+def test_rows_of_many_threads(writer: RunLogWriter, reader: RunLogReader) -> None:
+    def write(number: int) -> None:
+        for step in range(200):
+            writer.scalars({f"thread/{number}": step}, step=step, epoch=0)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert writer.flush()
+    for number in range(4):
+        rows = reader.scalars(1, [f"thread/{number}"])
+        assert [row.value for row in rows] == list(range(200))
+
+
+# Going back to a checkpoint.
+
+
+def test_truncate_forgets_what_lies_past_the_checkpoint(
+    path: Path, writer: RunLogWriter, reader: RunLogReader
+) -> None:
+    other = queue_run(path, name="other", config={}, dataset="demo")
+    with RunLogWriter(path, other) as neighbour:
+        neighbour.scalars({"loss/total": 1.0}, step=9, epoch=0)
+    for step in range(1, 7):
+        writer.scalars({"loss/total": step}, step=step, epoch=0)
+        writer.class_vectors({"score": np.full(3, step, np.float32)}, step=step, epoch=0)
+        writer.event("note", "x", step=step, epoch=0)
+        writer.adaptation(REPORT, step=step, epoch=0)
+    writer.progress(step=6, total_steps=9, epoch=0, total_epochs=1, phase="training")
+    assert writer.flush()
+    cursor = reader.scalars(1)[-1].id
+    assert reader.run(1).rewinds == 0
+
+    writer.truncate_after(4)
+    writer.scalars({"loss/total": 50.0}, step=5, epoch=0)
+    assert writer.flush()
+    assert [row.step for row in reader.scalars(1)] == [1, 2, 3, 4, 5]
+    assert reader.class_vectors(1, "score").steps.tolist() == [1, 2, 3, 4]
+    assert [row.step for row in reader.events(1)] == [1, 2, 3, 4]
+    assert [row.step for row in reader.adaptation_summaries(1)] == [1, 2, 3, 4]
+    assert [row.step for row in reader.adaptations(1)] == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert (reader.run(1).rewinds, reader.run(1).step) == (1, 4)
+    assert len(reader.scalars(other)) == 1
+    # No id is used twice, so a reader's cursor still finds exactly what is new.
+    assert [row.value for row in reader.scalars(1, after=cursor)] == [50.0]
+
+
+def test_truncate_keeps_its_place_in_the_queue(writer: RunLogWriter, reader: RunLogReader) -> None:
+    writer.scalars({"loss/total": 1.0}, step=5, epoch=0)
+    writer.truncate_after(4)
+    writer.scalars({"loss/total": 2.0}, step=5, epoch=0)
+    assert writer.flush()
+    assert [row.value for row in reader.scalars(1)] == [2.0]
+
+
+# Trouble.
+
+
+def test_a_locked_file_delays_rows_and_loses_none(
+    path: Path, writer: RunLogWriter, reader: RunLogReader
+) -> None:
+    holder = open_for_writing(path)
+    holder.execute("BEGIN IMMEDIATE")
+    for step in range(1, 101):
+        start = time.perf_counter()
+        writer.scalars({"loss/total": step}, step=step, epoch=0)
+        assert time.perf_counter() - start < 1.0  # it does not wait for the lock
+    assert not writer.flush(timeout=0.2)
+    until(lambda: writer.problem is not None)
+    assert "locked" in (writer.problem or "")
+    assert writer.queued_bytes > 0
+    assert writer.wait_while_disk_full() == 0.0  # a lock is no reason to stop training
+    assert reader.scalars(1) == []
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert writer.flush()
+    assert writer.problem is None
+    assert writer.queued_bytes == 0
+    assert [row.step for row in reader.scalars(1)] == list(range(1, 101))
+
+
+def test_a_full_queue_makes_calls_wait_instead_of_dropping_rows(path: Path) -> None:
+    holder = open_for_writing(path)
+    holder.execute("BEGIN IMMEDIATE")
+    limit = 100_000
+    with RunLogWriter(path, 1, queue_limit=limit) as writer:
+        written = 0
+
+        def write() -> None:
+            nonlocal written
+            for step in range(1, 101):
+                vector = np.full(1000, step, dtype=np.float32)
+                writer.class_vectors({"score": vector}, step=step, epoch=0)
+                written = step
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join(1.0)
+        assert thread.is_alive()
+        assert limit < writer.queued_bytes < limit + 5000
+        assert written == 23  # the 24th call (of 4,300 bytes each) waits
+        holder.execute("ROLLBACK")
+        holder.close()
+        thread.join(10.0)
+        assert not thread.is_alive()
+    with RunLogReader(path) as reader:
+        assert reader.class_vectors(1, "score").steps.tolist() == list(range(1, 101))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB, where a disk is full for real."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path) -> None:
+    path = small_disk / "fasa.sqlite"
+    queue_run(path, name="first", config={}, dataset="demo")
+    ballast = small_disk / "ballast"
+    with RunLogWriter(path, 1) as writer:
+        writer.scalars({"loss/total": 0.0}, step=0, epoch=0)
+        assert writer.flush()
+        with pytest.raises(OSError, match="No space"):
+            ballast.write_bytes(bytes(2**20))
+        # The write-ahead log has allocated pages already: fill those too.
+        step = 0
+        while writer.problem is None:
+            step += 1
+            vector = np.full(1000, step, dtype=np.float32)
+            writer.class_vectors({"score": vector}, step=step, epoch=0)
+            time.sleep(0.02)
+            assert step < 1000
+        assert "disk" in writer.problem
+        assert "full: free some space" in writer.problem
+        assert not writer.flush(timeout=0.3)
+        assert writer.wait_while_disk_full(lambda: True) < 1.0
+        threading.Timer(1.0, ballast.unlink).start()
+        assert 0.5 < writer.wait_while_disk_full() < 10
+        assert writer.problem is None
+        assert writer.wait_while_disk_full() == 0.0
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    with RunLogReader(path) as reader:
+        vectors = reader.class_vectors(1, "score")
+    assert vectors.steps.tolist() == list(range(1, step + 1))
+    assert (vectors.values == vectors.steps[:, None]).all()
+
+
+def test_a_disk_that_stays_full_is_said_at_the_end(small_disk: Path) -> None:
+    path = small_disk / "fasa.sqlite"
+    queue_run(path, name="first", config={}, dataset="demo")
+    writer = RunLogWriter(path, 1)
+    assert writer.flush()
+    with pytest.raises(OSError, match="No space"):
+        (small_disk / "ballast").write_bytes(bytes(2**20))
+    for step in range(20):
+        writer.class_vectors({"score": np.ones(10_000, np.float32)}, step=step, epoch=0)
+    with pytest.raises(RunLogError, match=r"changes could not be written.*is full"):
+        writer.close(timeout=0.5)
+
+
+LIMITED = """
+import resource, sys, threading, time
+import numpy as np
+from trainer.run_log.commands import queue_run
+from trainer.run_log.writer import RunLogWriter
+
+path = sys.argv[1]
+queue_run(path, name="first", config={}, dataset="demo")
+with RunLogWriter(path, 1) as writer:
+    assert writer.flush()
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, unlimited[1]))
+    for step in range(1, 101):
+        writer.class_vectors({"score": np.full(1000, step, np.float32)}, step=step, epoch=0)
+    assert not writer.flush(timeout=2.0)
+    print(writer.problem)
+    threading.Timer(1.0, resource.setrlimit, [resource.RLIMIT_FSIZE, unlimited]).start()
+    print(writer.wait_while_disk_full() > 0.5)
+"""
+
+
+def test_a_write_error_is_tried_again(tmp_path: Path) -> None:
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    path = tmp_path / "fasa.sqlite"
+    process = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    problem, waited = process.stdout.splitlines()
+    assert "cannot be read or written (disk I/O error)" in problem
+    assert waited == "True"
+    with RunLogReader(path) as reader:
+        assert reader.class_vectors(1, "score").steps.tolist() == list(range(1, 101))
+
+
+def test_a_run_deleted_under_the_trainer_ends_it_with_a_sentence(
+    path: Path, writer: RunLogWriter
+) -> None:
+    connection = open_for_writing(path)
+    connection.execute("DELETE FROM runs")
+    connection.close()
+    until(lambda: writer.problem is not None)
+    with pytest.raises(RunLogError, match=r"Run 1 was deleted.*start a new run"):
+        writer.scalars({"loss/total": 1.0}, step=1, epoch=0)
+
+
+def test_a_file_replaced_under_the_trainer_ends_it_with_a_sentence(path: Path) -> None:
+    writer = RunLogWriter(path, 1)
+    assert writer.flush()
+    for file in path.parent.iterdir():
+        file.unlink()
+    writer.scalars({"loss/total": 1.0}, step=1, epoch=0)
+    until(lambda: writer.problem is not None)
+    with pytest.raises(RunLogError, match="moved, deleted or replaced"):
+        writer.scalars({"loss/total": 1.0}, step=2, epoch=0)
+    with pytest.raises(RunLogError, match="1 changes could not be written"):
+        writer.close()
+
+
+def test_a_run_that_is_not_there(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunLogError, match="no run 5"):
+        RunLogWriter(path, 5)
+    with pytest.raises(RunLogError, match="fasa train"):
+        RunLogWriter(tmp_path / "nowhere.sqlite", 1)
+
+
+# The end.
+
+
+def test_close_commits_the_rest_and_ends_the_thread(path: Path) -> None:
+    writer = RunLogWriter(path, 1, commit_interval=60.0)
+    writer.scalars({"loss/total": 1.0}, step=1, epoch=0)
+    writer.close()
+    assert "run-log" not in [thread.name for thread in threading.enumerate()]
+    with RunLogReader(path) as reader:
+        assert len(reader.scalars(1)) == 1
+    writer.close()  # twice does no harm
+    with pytest.raises(RunLogError, match="closed"):
+        writer.scalars({"loss/total": 1.0}, step=2, epoch=0)
+
+
+EXITING = """
+import sys
+from trainer.run_log.writer import RunLogWriter
+writer = RunLogWriter(sys.argv[1], 1, commit_interval=60.0)
+writer.scalars({"loss/total": 1.0}, step=1, epoch=0)
+"""
+
+
+@pytest.mark.parametrize("ending", ["", "sys.exit(3)", "raise ValueError"])
+def test_a_program_that_just_ends_loses_nothing(path: Path, ending: str) -> None:
+    subprocess.run(
+        [sys.executable, "-c", EXITING + ending, str(path)], capture_output=True, check=False
+    )
+    with RunLogReader(path) as reader:
+        assert len(reader.scalars(1)) == 1
+
+
+def test_an_error_in_the_training_is_not_hidden_by_the_log(path: Path) -> None:
+    def train() -> None:
+        with RunLogWriter(path, 1) as writer:
+            assert writer.flush()
+            connection = open_for_writing(path)
+            connection.execute("DELETE FROM runs")
+            connection.close()
+            writer.scalars({"loss/total": 1.0}, step=1, epoch=0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
+
+
+FORKING = """
+import os, sys
+from trainer.run_log.schema import RunLogError
+from trainer.run_log.writer import RunLogWriter
+writer = RunLogWriter(sys.argv[1], 1)
+writer.scalars({"loss/total": 1.0}, step=1, epoch=0)
+child = os.fork()
+if child == 0:
+    try:
+        writer.scalars({"loss/total": 2.0}, step=2, epoch=0)
+    except RunLogError:
+        sys.exit(7)  # with atexit, unlike the workers of a data loader
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 7
+writer.scalars({"loss/total": 3.0}, step=3, epoch=0)
+writer.close()
+"""
+
+
+def test_a_forked_child_can_neither_write_nor_harm(path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", FORKING, str(path)], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    with RunLogReader(path) as reader:
+        assert [row.step for row in reader.scalars(1)] == [1, 3]
+
+
+def test_the_write_ahead_log_does_not_grow_without_end(
+    path: Path, writer: RunLogWriter, reader: RunLogReader
+) -> None:
+    wal = Path(f"{path}-wal")
+    for step in range(40):
+        for part in range(10):
+            vector = np.full(1203, part, dtype=np.float32)
+            writer.class_vectors({f"f{part}": vector}, step=step, epoch=0)
+        assert writer.flush()
+        reader.class_vectors(1, "f0", after=0)
+    assert path.stat().st_size > 1.9e6  # 40 x 10 x 4,812 bytes went through
+    assert wal.stat().st_size < 1e6
