@@ -108,7 +108,8 @@ class Trainer:
             LossNotFinite: when training diverged; the last checkpoint is kept.
         """
         self._progress("training")
-        self.recorder.knobs(step=self.at.step, epoch=self.at.epoch)
+        if self.at.step == 0:
+            self.recorder.knobs(step=0, epoch=0)
         try:
             while self.at.epoch < self.config.epochs:
                 self._train_epoch()

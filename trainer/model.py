@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import fields
@@ -190,10 +189,11 @@ def _load_by_name(body: nn.Module, path: Path) -> None:
             "give a state dict saved with torch.save"
         ) from None
     missing, _ = body.load_state_dict(values, strict=False)
-    if len(missing) == len(body.state_dict()):
-        raise ConfigError(f"{path} holds no layer of the backbone: give a state dict of it")
     if missing:
-        warnings.warn(f"{path} lacks {len(missing)} of the backbone's tensors", stacklevel=2)
+        raise ConfigError(
+            f"{path} lacks {len(missing)} tensors of the backbone, the first is {missing[0]}: "
+            "give a state dict with timm's names"
+        )
 
 
 def _build_rpn(config: RunConfig) -> RegionProposalNetwork:

