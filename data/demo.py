@@ -74,9 +74,11 @@ def write_demo(
     Class i of C has ``head_instances * (tail_instances / head_instances) ** (i / (C - 1))``
     training objects, rounded; hold-out and test set have the given number of each class. By default
     these are 200, 8 and 16 up to 60 classes and fall for more, to no less than 60, 2 and 4, so that
-    1,203 classes still make a set of 5,500 images. The same arguments give the same bytes. The set is written beside ``root`` and renamed, so an interrupted
-    writer leaves no half set under that name. Raises ValueError for impossible arguments, if
-    ``root`` holds something else or can't be written.
+    1,203 classes still make a set of 5,500 images.
+
+    The same arguments give the same bytes. The set is written beside ``root`` and renamed, so an
+    interrupted writer leaves no half set under that name. Raises ValueError for impossible
+    arguments, if ``root`` holds something else or can't be written.
     """
     settings = _Settings(
         num_classes,
