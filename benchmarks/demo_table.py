@@ -1,0 +1,130 @@
+"""FASA against its baseline on the demo set, over seeds: the table of docs/results.md.
+
+    python -m benchmarks.demo_table --runs FOLDER [--seeds 0 1 2] [--jobs 2]
+
+Trains what FOLDER does not hold yet (one thread a run, several runs at a time) and prints the
+table as Markdown: the mean over seeds and the half-width of its 95 % interval (Student's t).
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from trainer.run_log.reader import RunLogReader
+from trainer.run_log.rows import Run
+from trainer.runs_folder import RunsFolder
+
+REGIMES = {
+    "SGD on the classifier": ("demo-baseline", "demo"),
+    "AdamW everywhere, 32 RoIs": ("demo-baseline,demo-adamw", "demo-adamw"),
+}
+METRICS = ("AP", "AP_r", "AP_c", "AP_f")
+SIGNS = ("|w| r", "|w| c", "|w| f", "rare < 1 AP", "rare val. CE")
+
+
+def main() -> int:
+    """Train, read, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    arms = [
+        (presets, seed) for pair in REGIMES.values() for presets in pair for seed in given.seeds
+    ]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        codes = list(pool.map(lambda arm: _train(given.runs, *arm), arms))
+    if any(codes):
+        print("a run failed: see its console above", file=sys.stderr)
+        return 1
+    for line in _table(given.runs, given.seeds):
+        print(line)
+    return 0
+
+
+def _name(presets: str, seed: int) -> str:
+    return f"{presets} seed {seed}"
+
+
+def _train(runs: Path, presets: str, seed: int) -> int:
+    if _finished(runs, presets, seed) is not None:
+        return 0
+    command = [sys.executable, "-m", "trainer", "train", f"--runs={runs}", f"--preset={presets}"]
+    command += [f"--seed={seed}", f"--name={_name(presets, seed)}", "--threads=1"]
+    # Evaluation draws no random numbers: leaving out all but the last changes no result.
+    command += ["--evaluate-every=1000", "--keep-checkpoints=1"]
+    return subprocess.run(command, check=False).returncode
+
+
+def _finished(runs: Path, presets: str, seed: int) -> Run | None:
+    folder = RunsFolder(runs)
+    if not folder.run_log.exists():
+        return None
+    found = [
+        run
+        for run in RunLogReader(folder.run_log).runs()
+        if run.name == _name(presets, seed) and run.status == "finished"
+    ]
+    return found[-1] if found else None
+
+
+def _table(runs: Path, seeds: list[int]) -> list[str]:
+    lines = [
+        "| regime | arm | " + " | ".join(METRICS + SIGNS) + " |",
+        "|" + "-|" * (2 + len(METRICS) + len(SIGNS)),
+    ]
+    for regime, pair in REGIMES.items():
+        measured = [np.array([_measure(runs, presets, seed) for seed in seeds]) for presets in pair]
+        rows = {
+            "baseline": measured[0],
+            "FASA": measured[1],
+            "difference": measured[1] - measured[0],
+        }
+        for arm, values in rows.items():
+            cells = [_interval(column, signed=arm == "difference") for column in values.T]
+            lines.append(f"| {regime} | {arm} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _interval(values: np.ndarray, *, signed: bool) -> str:
+    """Mean and half-width of its 95 % interval over seeds."""
+    count = len(values)
+    digits = 2 if abs(values.mean()) < 1 else 1
+    mean = f"{values.mean():+.{digits}f}" if signed else f"{values.mean():.{digits}f}"
+    if count < 2:
+        return mean
+    half = stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5
+    return f"{mean} ± {half:.{digits}f}"
+
+
+def _measure(runs: Path, presets: str, seed: int) -> list[float]:
+    """Final mask APs, and the signs of a collapsed tail, of one run."""
+    run = _finished(runs, presets, seed)
+    assert run is not None
+    reader = RunLogReader(RunsFolder(runs).run_log)
+    final = {row.name: row.value for row in reader.scalars(run.id)}
+    letters = np.array([category.frequency for category in reader.categories(run.id)])
+
+    def last(field: str) -> np.ndarray:
+        vector = reader.latest_class_vector(run.id, field)
+        assert vector is not None
+        return np.asarray(vector.values, dtype=np.float64)
+
+    norms, rare = last("weight_norm"), letters == "r"
+    return [
+        *(final[f"segm/{metric}"] for metric in METRICS),
+        *(float(norms[letters == letter].mean()) for letter in "rcf"),
+        float((last("ap_segm")[rare] < 1).sum()),
+        float(np.nanmean(last("validation_loss")[rare])),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
