@@ -9,7 +9,7 @@ dash and marker.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from trainer.run_log.rows import CategoryRow
@@ -52,7 +52,14 @@ FREQUENCY_LOOKS = {
     "c": Look(GREEN, "dash", "diamond"),
     "f": Look(BLUE, "dot", "square"),
 }
-PIN_COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, INK)
+# Pinned classes wear shades of their frequency group's colour; dash says the group, too, and the
+# marker tells members of one group apart.
+PIN_SHADES = {
+    "r": (VERMILION, Color("#8F3A00", "#FFC39B"), Color("#F09A58", "#C25A14")),
+    "c": (GREEN, Color("#00543C", "#A5EBD3"), Color("#56C5A2", "#128060")),
+    "f": (BLUE, Color("#003B5E", "#B9E0F7"), Color("#5AA9DA", "#1F7DB8")),
+}
+PIN_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star", "x", "pentagon")
 OTHER_LOOKS = tuple(Look(c, "dot", "x") for c in (SKY, YELLOW, GREY, PURPLE, ORANGE))
 
 
@@ -81,6 +88,7 @@ class Line:
     smooth: bool = False
     hidden: bool = False
     markers: bool = False
+    steps: bool = False  # holds its value until the next point, then jumps
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ class Panel:
     log: bool = False
     from_zero: bool = False
     number: str = ".4~g"
+    whole: bool = False  # ticks at whole numbers only
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ def losses(*, log: bool = False) -> Chart:
     )  # fmt: skip
 
 
-def sampling_probability(counts: Mapping[str, int], *, absolute: bool, fasa: bool = True) -> Chart:
+def sampling_probability(counts: Mapping[str, int], *, absolute: bool) -> Chart:
     """Sampling probability p_c averaged over rare, common and frequent classes (Figure 3a).
 
     LVIS probabilities run from 1e-7 to 1e-2, so p itself reads badly. Relative to the start,
@@ -160,9 +169,7 @@ def sampling_probability(counts: Mapping[str, int], *, absolute: bool, fasa: boo
         key="probability",
         title="Sampling probability",
         caption=f"{shown} of rare, common and frequent classes (the paper's Figure 3a), {how}",
-        empty="No probability has been logged yet: the first comes with the first snapshot."
-        if fasa
-        else "This run trains without FASA, so no virtual features are sampled.",
+        empty="No probability has been logged yet: the first comes with the first snapshot.",
         lines=tuple(
             Line(
                 "groups:probability",
@@ -171,6 +178,7 @@ def sampling_probability(counts: Mapping[str, int], *, absolute: bool, fasa: boo
                 column=column,
                 transform="per_thousand" if absolute else "ratio",
                 markers=True,
+                steps=True,
             )
             for column, letter in enumerate("rcf")
         ),
@@ -214,7 +222,7 @@ def super_groups() -> Chart:
             Line(want, "noise", Look(ORANGE, "dash", "diamond"), series="adaptation/noise_share",
                  transform="percent", panel=1, markers=True),
         ),
-        panels=(Panel("groups", from_zero=True, number="d"),
+        panels=(Panel("groups", from_zero=True, number="d", whole=True),
                 Panel("noise, %", from_zero=True, number=".0f")),
     )  # fmt: skip
 
@@ -235,7 +243,8 @@ class ClassField:
 CLASS_FIELDS: dict[str, ClassField] = {
     "probability": ClassField(
         "Sampling probability", "virtual features / 1,000 steps",
-        "p_c (Eq. 4) as virtual features to expect in 1,000 steps", "per_thousand", True, False),
+        "virtual features to expect in 1,000 steps: 1,000 times p_c (Eq. 4)", "per_thousand",
+        True, False),
     "scale": ClassField("Scale s_c", "× Eq. 4", "p_c relative to its base 1/N_c (Eq. 4)"),
     "training_loss": ClassField(
         "Training loss", "loss", "mean classification loss of the class's RoIs in training"),
@@ -262,6 +271,9 @@ CLASS_FIELDS: dict[str, ClassField] = {
 }  # fmt: skip
 
 
+FASA_FIELDS = frozenset({"probability", "scale", "virtual_features"})
+
+
 def pinned_classes(
     class_field: str, pins: Sequence[int], labels: Sequence[str], frequencies: Sequence[str]
 ) -> Chart:
@@ -277,9 +289,9 @@ def pinned_classes(
     indices = ",".join(str(index) for index in pins)
     return Chart(
         key="pinned",
-        title="Pinned classes",
-        caption=f"{about.label}: {about.meaning}. Solid lines are rare classes, dashed common, "
-        "dotted frequent.",
+        title=f"Pinned classes: {about.label[0].lower()}{about.label[1:]}",
+        caption=f"{about.meaning[0].upper()}{about.meaning[1:]}. Solid lines in orange are rare "
+        "classes, dashed in green common, dotted in blue frequent.",
         empty="No values of the pinned classes yet."
         if pins
         else "No class is pinned: find one by name above, or pin it in the table below.",
@@ -287,20 +299,32 @@ def pinned_classes(
             Line(
                 f"classes:{class_field}:{indices}",
                 labels[index],
-                Look(
-                    PIN_COLORS[place % len(PIN_COLORS)],
-                    FREQUENCY_LOOKS[frequencies[index]].dash,
-                    FREQUENCY_LOOKS[frequencies[index]].symbol,
-                ),
+                look,
                 column=place,
                 transform=about.transform,
                 markers=True,
+                steps=class_field in ("probability", "scale"),
             )
-            for place, index in enumerate(pins)
+            for place, (index, look) in enumerate(
+                zip(pins, pin_looks([frequencies[index] for index in pins]), strict=True)
+            )
         ),
         panels=(Panel(about.unit, log=about.log, from_zero=about.from_zero, number=about.number),),
         height=300,
     )
+
+
+def pin_looks(letters: Sequence[str]) -> list[Look]:
+    """A look for each pinned class, given their frequency letters; no two are the same."""
+    taken: dict[str, int] = {}
+    looks = []
+    for letter in letters:
+        place = taken.get(letter, 0)
+        taken[letter] = place + 1
+        shades = PIN_SHADES.get(letter, (GREY,))
+        dash = FREQUENCY_LOOKS[letter].dash if letter in FREQUENCY_LOOKS else "longdash"
+        looks.append(Look(shades[place % len(shades)], dash, PIN_SYMBOLS[place % 8]))
+    return looks
 
 
 @dataclass(frozen=True)
@@ -328,18 +352,38 @@ TABLE_COLUMNS: tuple[Column, ...] = (
 )  # fmt: skip
 
 
+FASA_COLUMNS = frozenset({"probability", "change", "super_group"})
+
+
 @dataclass(frozen=True)
 class ClassTable:
     """The class table: one row a class, newest values, pins marked."""
 
+    columns: tuple[Column, ...] = TABLE_COLUMNS
+
     key: str = "classes"
     title: str = "Classes"
     caption: str = (
-        "Newest values of every class; p is the number of virtual features to expect in 1,000 "
-        "steps. Click a heading to sort, a row to pin."
+        "Newest values of every class; p is given as virtual features to expect in 1,000 steps. "
+        "Click a heading to sort, a row to pin."
     )
     empty: str = "The classes are not known yet: the trainer names them when it starts."
-    columns: tuple[Column, ...] = field(default=TABLE_COLUMNS)
+
+
+def class_table(*, fasa: bool) -> ClassTable:
+    """The class table; a baseline has no probabilities and no super-groups to show."""
+    if fasa:
+        return ClassTable()
+    kept = tuple(c for c in TABLE_COLUMNS if c.key not in FASA_COLUMNS)
+    return ClassTable(
+        columns=kept,
+        caption="Newest values of every class. Click a heading to sort, a row to pin.",
+    )
+
+
+def class_fields(*, fasa: bool) -> list[str]:
+    """Class fields to choose from, the one shown first in front."""
+    return [name for name in CLASS_FIELDS if fasa or name not in FASA_FIELDS]
 
 
 def frequency_name(letter: str, counts: Mapping[str, int]) -> str:

@@ -124,7 +124,7 @@ def summarise(
     alive = liveness(run, now)
     total_steps, total_epochs = run.total_steps or 0, run.total_epochs or 0
     left = None
-    if alive in ("alive", "stalled") and run.status == "running":
+    if alive == "alive" and run.status == "running":
         per_epoch = total_steps / max(1, total_epochs)
         left = seconds_left(pace, total_steps=total_steps, steps_per_epoch=per_epoch, now=now)
     measure = "segm" if "segm/AP" in latest else "bbox"

@@ -15,6 +15,7 @@ from typing import Any
 
 import streamlit as st
 from starlette.middleware import Middleware
+from streamlit.runtime.pages_manager import PagesManager
 
 from app import assets
 from app.live_data import LiveData
@@ -31,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "server.fileWatcherType": "none",
     "theme.baseFontSize": 15,
     "theme.baseRadius": "6px",
-    "theme.paddingTop": "4.25rem",
+    "theme.paddingTop": "0.75rem",
     "theme.paddingBottom": "2rem",
     "theme.light.primaryColor": "#0072B2",
     "theme.light.backgroundColor": "#FFFFFF",
@@ -54,6 +55,9 @@ def build_app(runs: Path, *, middleware: Sequence[Middleware] = ()) -> st.App:
         middleware: in front of pages, live routes and websocket alike (a token check, say).
     """
     os.environ[RUNS_VARIABLE] = str(runs.absolute())
+    # Until main.py first called st.navigation, Streamlit takes a folder named pages for its older
+    # kind of multi-page app and says "page not found" to whoever opens an address of ours first.
+    PagesManager.uses_pages_directory = False
     routes = [*assets.routes(), *LiveData(source(run_log_path())).routes()]
     return st.App(MAIN_SCRIPT, routes=routes, middleware=middleware)
 

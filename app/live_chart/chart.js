@@ -24,12 +24,12 @@ function loadPlotly(address) {
 const CONFIG = {
   displaylogo: false,
   doubleClick: "reset",
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+  modeBarButtons: [["resetScale2d", "toImage"]],
 };
 
 const X_TITLES = { epoch: "epochs done", step: "step", time: "minutes since the start" };
 const X_HOVER = { epoch: "epoch %{x:.2f}", step: "step %{x:,d}", time: "minute %{x:.1f}" };
-const FEW = 60; // points up to which a line shows its markers
+const FEW = 40; // points up to which a line shows its markers
 
 export class ChartView {
   constructor(root) {
@@ -148,19 +148,20 @@ export class ChartView {
         ...points,
         uid: line.name,
         mode: (line.markers && few) || points.x.length < 3 ? "lines+markers" : "lines",
-        line: { color, width: 2, dash: line.look.dash },
+        line: { color, width: 2, dash: line.look.dash, shape: line.steps ? "hv" : "linear" },
         marker: { color, size: 6, symbol: line.look.symbol },
+        cliponaxis: false,
         hovertemplate: `%{y:${this.data.spec.panels[line.panel].number}}<extra>${escape(line.name)}</extra>`,
       });
     }
     return traces;
   }
 
-  layout(theme) {
+  layout(theme, traces) {
     const { spec, view } = this.data;
     const narrow = this.stage.clientWidth < 420;
     const axis = {
-      gridcolor: theme.border,
+      gridcolor: theme.grid,
       zeroline: false,
       linecolor: theme.border,
       tickfont: { size: 11 },
@@ -189,9 +190,8 @@ export class ChartView {
       },
       modebar: {
         bgcolor: "rgba(0,0,0,0)",
-        color: theme.border,
+        color: theme.quiet,
         activecolor: theme.text,
-        orientation: "v",
       },
       uirevision: "kept",
       xaxis: {
@@ -202,8 +202,9 @@ export class ChartView {
         spikemode: "across",
         spikethickness: 1,
         spikedash: "solid",
-        spikecolor: theme.text,
+        spikecolor: theme.quiet,
         uirevision: view.x,
+        autorangeoptions: this.extent(),
         anchor: spec.panels.length > 1 ? "y2" : "y",
       },
     };
@@ -214,13 +215,30 @@ export class ChartView {
         ...axis,
         title: { text: panel.title, font: { size: 11 }, standoff: 4 },
         type: panel.log ? "log" : "linear",
-        ...(panel.log ? { dtick: 1, exponentformat: "power", minor: { showgrid: false } } : {}),
+        exponentformat: "none",
+        ...(panel.whole && this.highest(traces, index) <= 6 ? { dtick: 1 } : {}),
+        ...(panel.log ? { dtick: "D2", minor: { showgrid: false } } : {}),
         rangemode: panel.from_zero && !panel.log ? "tozero" : "normal",
         domain: index ? [0, 0.5 - gap] : half,
         uirevision: `${panel.title} ${panel.log}`,
       };
     });
     return layout;
+  }
+
+  highest(traces, panel) {
+    const axis = panel ? "y2" : "y";
+    return Math.max(0, ...traces.filter((trace) => trace.yaxis === axis).flatMap(({ y }) => [...y]));
+  }
+
+  // From the start to where the run is now: so that all charts of a page share their x axis.
+  extent() {
+    const run = this.following.poller.state;
+    if (!run?.step) return {};
+    const wall = Math.min(Date.now() / 1000 + this.following.poller.lag, run.ended ?? Infinity);
+    const now = { step: [run.step], epoch: [run.epoch - 1], wall: [wall] };
+    const [end] = xValues(now, this.data.view.x, run);
+    return { include: [0, end], clipmin: 0, clipmax: end };
   }
 
   render() {
@@ -230,7 +248,7 @@ export class ChartView {
     this.plot.style.visibility = traces.length ? "visible" : "hidden";
     this.plot.dataset.points = String(traces.reduce((sum, trace) => sum + trace.x.length, 0));
     if (!traces.length && !this.drawn) return;
-    this.Plotly.react(this.plot, traces, this.layout(theme), CONFIG);
+    this.Plotly.react(this.plot, traces, this.layout(theme, traces), CONFIG);
     if (!this.drawn) {
       this.drawn = true;
       this.plot.on("plotly_relayout", (change) => {

@@ -1,7 +1,7 @@
 // The class table: newest values of every class; search, sort, frequency filter, pins. Only the
 // rows in view are in the page, so 1,203 classes cost no more than 20.
 
-import { element, number, readTheme, setHidden, setText } from "./dom.js";
+import { element, number, setHidden, setText } from "./dom.js";
 import { follow, get } from "./poll.js";
 
 const ROW = 30; // pixels
@@ -74,7 +74,6 @@ export class ClassTableView {
     setText(this.title, spec.title);
     setText(this.caption, spec.caption);
     this.pins = new Set(data.view.pins);
-    this.box.dataset.theme = readTheme(this.root).dark ? "dark" : "light";
     if (!this.columns) this.makeHead(spec.columns);
     const before = this.following;
     this.following = follow(data.base, data.run, {

@@ -27,6 +27,8 @@ export function readTheme(node) {
     dark: isDark(background),
     text: get("--st-text-color", "#222222"),
     font: get("--st-font", "sans-serif"),
+    grid: isDark(background) ? "rgba(255,255,255,0.09)" : "rgba(0,0,0,0.08)",
+    quiet: isDark(background) ? "rgba(255,255,255,0.4)" : "rgba(0,0,0,0.4)",
     border: get("--st-border-color", "rgba(128,128,128,.3)"),
     surface: get("--st-secondary-background-color", background),
   };

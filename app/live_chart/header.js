@@ -58,7 +58,7 @@ export class HeaderView {
   }
 
   // One fact: a word and a value; extra is the smaller part behind the value.
-  fact(key, label, value, extra = "", help = "") {
+  fact(key, label, value, extra = "", help = "") { // a value of null hides it
     let cell = this.cells.get(key);
     if (!cell) {
       const box = element("div", "fasa-fact");
@@ -72,8 +72,9 @@ export class HeaderView {
       this.facts.append(box);
     }
     setText(cell.label, label);
-    setText(cell.value, value);
+    setText(cell.value, value ?? "");
     setText(cell.extra, extra);
+    setHidden(cell.box, value === null);
   }
 
   tick() {
@@ -131,12 +132,14 @@ export class HeaderView {
   numbers(run) {
     const training = run.liveness === "alive" || run.liveness === "stalled";
     const steps = run.total_steps ? ` / ${run.total_steps.toLocaleString("en")}` : "";
-    this.fact("phase", "phase", training && run.phase ? run.phase : "–");
+    const over = run.liveness === "over";
+    this.fact("phase", "phase", over ? null : training && run.phase ? run.phase : "–");
     this.fact("epoch", "epoch", String(run.epoch || "–"), run.total_epochs ? ` / ${run.total_epochs}` : "");
     this.fact("step", "step", run.step.toLocaleString("en"), steps);
-    this.fact("left", "time left", run.seconds_left === null ? "–" : duration(run.seconds_left), "",
+    const left = run.seconds_left === null ? "–" : duration(run.seconds_left);
+    this.fact("left", "time left", over ? null : left, "",
       "at the pace of the last epoch, validation included");
-    this.fact("speed", "images/s", training ? number(run.images_per_second) : "–");
+    this.fact("speed", "images/s", over ? null : training ? number(run.images_per_second) : "–");
     const of = run.measure === "segm" ? "of masks" : "of boxes";
     const percent = (value) => (value === null ? "–" : value.toFixed(1));
     this.fact("AP", "AP", percent(run.AP), "", `average precision ${of}, newest evaluation, in percent`);

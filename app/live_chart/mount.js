@@ -2,6 +2,7 @@
 
 import { ChartView } from "./chart.js";
 import { ClassTableView } from "./class_table.js";
+import { readTheme } from "./dom.js";
 import { HeaderView } from "./header.js";
 import { RunListView } from "./run_list.js";
 
@@ -30,12 +31,13 @@ export function mount(component) {
   let view = mounted.get(parentElement);
   if (!view || view.kind !== data.kind) {
     view?.destroy();
-    const root = parentElement.querySelector(".fasa-root") ?? parentElement;
+    const root = parentElement.querySelector(".fasa-root");
     root.replaceChildren();
     view = new VIEWS[data.kind](root);
     view.kind = data.kind;
     mounted.set(parentElement, view);
   }
+  parentElement.querySelector(".fasa-root").dataset.theme = readTheme(parentElement).dark ? "dark" : "light";
   view.update(component);
   return () => {
     if (mounted.get(parentElement) !== view) return;

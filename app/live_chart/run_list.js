@@ -3,7 +3,7 @@
 import { duration, element, number, pill, setHidden, setText } from "./dom.js";
 import { get, Loop } from "./poll.js";
 
-const COLUMNS = ["run", "status", "progress", "epoch", "left", "AP", "AP_r", "data set", "created"];
+const COLUMNS = ["run", "status", "progress", "epoch", "time left", "AP", "AP_r", "data set", "created"];
 
 function when(seconds) {
   const date = new Date(seconds * 1000);

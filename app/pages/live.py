@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,8 +15,10 @@ from trainer.run_log.rows import CategoryRow, Run
 from trainer.run_log.schema import FINAL_STATUSES, QUEUED, RunLogError
 
 MOST_PINS = 8
-X_LABELS = {"epoch": "epoch", "step": "step", "time": "time"}
+X_LABELS = {"epoch": None, "step": None, "time": None}
 P_LABELS = {"ratio": "relative to start", "absolute": "per 1,000 steps"}
+LOSS_LABELS = {"linear": None, "log": None}
+SMOOTHING = {"none": 0.0, "some": 0.9, "strong": 0.98}
 
 
 def chosen_run(runs: Sequence[Run], asked: str | None) -> Run | None:
@@ -66,17 +68,28 @@ def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
     def chart(spec: charts.Chart) -> None:
         live("chart", spec.to_dict(), key=spec.key, run=run.id, view=view)
 
+    losses = charts.losses(log=log_loss)
+    precision = charts.average_precision(counts, measure="segm")
     left, right = st.columns(2, gap="small")
-    with left:
-        chart(charts.sampling_probability(counts, absolute=absolute, fasa=fasa))
-        chart(charts.average_precision(counts, measure="segm"))
-    with right:
-        chart(charts.losses(log=log_loss))
-        chart(charts.super_groups())
-    pins = pinned_classes(categories, chart)
+    if fasa:  # a baseline samples no virtual features and adapts nothing
+        with left:
+            chart(charts.sampling_probability(counts, absolute=absolute))
+        with right:
+            chart(losses)
+        left, right = st.columns(2, gap="small")
+        with left:
+            chart(precision)
+        with right:
+            chart(charts.super_groups())
+    else:
+        with left:
+            chart(losses)
+        with right:
+            chart(precision)
+    pins = pinned_classes(categories, chart, fasa)
     live(
         "class_table",
-        asdict(charts.ClassTable()),
+        asdict(charts.class_table(fasa=fasa)),
         key="class_table",
         run=run.id,
         view={"pins": pins},
@@ -86,22 +99,26 @@ def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
 
 def view_options(fasa: bool) -> tuple[dict[str, Any], bool, bool]:
     """One quiet row of choices for all charts; each lives in the address."""
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        x = st.segmented_control("x axis", list(X_LABELS), format_func=X_LABELS.__getitem__,
-                                 default="epoch", required=True, key="x", bind="query-params")
-        unit = "ratio"
+    unit = "ratio"
+    with st.container(horizontal=True, gap="medium"):
+        x = choice("x axis", "x", X_LABELS)
         if fasa:
-            unit = st.segmented_control(
-                "sampling probability", list(P_LABELS), format_func=P_LABELS.__getitem__,
-                default="ratio", required=True, key="p", bind="query-params")
-        scale = st.segmented_control("loss axis", ["linear", "log"], default="linear",
-                                     required=True, key="loss", bind="query-params")
-        smoothing = st.slider("loss smoothing", 0.0, 0.99, 0.9, 0.01, key="smoothing",
-                              bind="query-params", width=190)  # fmt: skip
-    return {"x": x, "smoothing": smoothing}, unit == "absolute", scale == "log"
+            unit = choice("sampling probability", "p", P_LABELS)
+        scale = choice("loss axis", "loss", LOSS_LABELS)
+        smoothing = choice("loss smoothing", "smooth", dict.fromkeys(SMOOTHING), first="some")
+    return {"x": x, "smoothing": SMOOTHING[smoothing]}, unit == "absolute", scale == "log"
 
 
-def pinned_classes(categories: Sequence[CategoryRow], chart: Any) -> list[int]:
+def choice(label: str, key: str, options: Mapping[str, str | None], first: str = "") -> str:
+    """One of a few, in the address as `key`; the first one unless another is named."""
+    picked = st.segmented_control(
+        label, list(options), format_func=lambda option: options[option] or option,
+        default=first or next(iter(options)), required=True, key=key, bind="query-params",
+    )  # fmt: skip
+    return str(picked)
+
+
+def pinned_classes(categories: Sequence[CategoryRow], chart: Any, fasa: bool) -> list[int]:
     """Choose classes by name and a field; draw it; return the pinned indices."""
     labels = charts.class_labels(categories)
     index_of = {label: index for index, label in enumerate(labels)}
@@ -113,7 +130,7 @@ def pinned_classes(categories: Sequence[CategoryRow], chart: Any) -> list[int]:
             placeholder="find classes by name" if labels else "named when the run starts")
     with fields:
         class_field = st.selectbox(
-            "shown", list(charts.CLASS_FIELDS), key="field", bind="query-params",
+            "field", charts.class_fields(fasa=fasa), key="field", bind="query-params",
             format_func=lambda name: charts.CLASS_FIELDS[name].label)  # fmt: skip
     pins = [index_of[name] for name in pinned if name in index_of]
     frequencies = [row.frequency for row in categories]
