@@ -104,6 +104,23 @@ def test_deleting_a_run_takes_its_rows_along(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_space_of_deleted_runs_can_be_given_back(tmp_path: Path) -> None:
+    path = make(tmp_path / "fasa.sqlite")
+    connection = open_for_writing(path)
+    connection.executemany(
+        "INSERT INTO class_vectors (run_id, field, step, epoch, wall_time, dtype, data)"
+        " VALUES (1, 'score', ?, 0, 0.0, 'float32', zeroblob(4812))",
+        [(step,) for step in range(200)],
+    )
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert path.stat().st_size > 200 * 4812
+    connection.execute("DELETE FROM runs")
+    connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page only
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert path.stat().st_size < 200_000
+    connection.close()
+
+
 # Migrations. The injected ones stand for versions to come; the mechanism is the real one.
 
 ADD_TAG = ("ALTER TABLE runs ADD COLUMN tag TEXT NOT NULL DEFAULT 'none'",)

@@ -313,6 +313,18 @@ def test_commands_sent_before_the_trainer_started(path: Path) -> None:
         assert [command.id for command in came] == [sent]
 
 
+def test_commands_come_though_another_program_holds_the_write_lock(path: Path) -> None:
+    with RunLogWriter(path, 1, commit_interval=0.5) as writer:
+        time.sleep(0.1)
+        sent = send_command(path, 1, "stop")
+        holder = open_for_writing(path)
+        holder.execute("BEGIN IMMEDIATE")
+        came: list[Any] = []
+        until(lambda: came.extend(writer.take_commands()) or came, seconds=5.0)
+        assert [command.id for command in came] == [sent]
+        holder.close()
+
+
 def test_heartbeat_is_stamped_though_nothing_is_written(
     writer: RunLogWriter, reader: RunLogReader
 ) -> None:

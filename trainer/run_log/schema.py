@@ -254,7 +254,9 @@ def _open(
     except sqlite3.Error as error:
         raise RunLogError(sentence(error, path)) from error
     try:
+        connection.execute("BEGIN")  # one look: another process may be making the file right now
         version = _version(connection, path, len(migrations))
+        connection.execute("COMMIT")
         if mode == "ro":
             _require_current(version, path, len(migrations))
         else:

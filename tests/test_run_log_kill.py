@@ -1,0 +1,85 @@
+"""kill -9 at random moments: at most half a second is lost, and what is there is whole."""
+
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.run_log.commands import queue_run
+from trainer.run_log.reader import RunLogReader
+from trainer.run_log.writer import RunLogWriter
+
+NUM_CLASSES = 1203
+
+
+def train(path: Path) -> None:
+    """Go on from the last stored step, as a resumed run does, until somebody kills this."""
+    with RunLogReader(path) as reader:
+        rows = reader.scalars(1, ["loss/total"])
+    step = rows[-1].step if rows else 0
+    writer = RunLogWriter(path, 1)
+    writer.truncate_after(step)
+    while True:
+        step += 1
+        values = np.full(NUM_CLASSES, step, dtype=np.float32)
+        writer.class_vectors({"score": values, "probability": values}, step=step, epoch=0)
+        writer.scalars({"loss/total": step, "loss/box": step}, step=step, epoch=0)
+        writer.event("note", f"step {step}", step=step, epoch=0)
+        time.sleep(0.001)
+
+
+def kill_and_check(path: Path, lifetime: float) -> float:
+    """Let a writer live that long, kill it; returns how many seconds of rows are missing."""
+    with RunLogReader(path) as reader:
+        rewinds = reader.run(1).rewinds
+        process = multiprocessing.get_context("spawn").Process(target=train, args=(path,))
+        process.start()
+        while reader.run(1).rewinds == rewinds:
+            time.sleep(0.01)
+    time.sleep(lifetime)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    killed_at = time.time()
+    process.join()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
+    with RunLogReader(path) as reader:
+        totals = reader.scalars(1, ["loss/total"])
+        boxes = reader.scalars(1, ["loss/box"])
+        vectors = reader.class_vectors(1, "score")
+        events = reader.events(1)
+    expected = list(range(1, len(totals) + 1))
+    assert [row.step for row in totals] == [row.step for row in boxes] == expected
+    # Three calls a step: the last step may be cut between them, in this order.
+    assert vectors.steps.tolist() in (expected, [*expected, len(expected) + 1])
+    assert (vectors.values == vectors.steps[:, None]).all()
+    assert [row.step for row in events] in (expected, expected[:-1])
+    return killed_at - totals[-1].wall_time if totals else 0.0
+
+
+def survive(path: Path, kills: int) -> None:
+    queue_run(path, name="first", config={}, dataset="demo")
+    generator = random.Random(kills)
+    lost = [kill_and_check(path, generator.uniform(0.05, 0.8)) for _ in range(kills)]
+    # The half second itself is held by benchmarks/bench_run_log.py; a busy machine may be slower.
+    assert max(lost) < 5.0
+    with RunLogReader(path) as reader:
+        assert reader.run(1).rewinds == kills
+        assert len(reader.scalars(1, ["loss/total"])) > 10 * kills
+
+
+def test_kill_9(tmp_path: Path) -> None:
+    survive(tmp_path / "fasa.sqlite", kills=3)
+
+
+@pytest.mark.slow
+def test_kill_9_many_times(tmp_path: Path) -> None:
+    survive(tmp_path / "fasa.sqlite", kills=25)
