@@ -109,8 +109,10 @@ def _train(given: argparse.Namespace) -> int:
 
     title = prepare(config, folder).title
     run_id = _queue_run(given, config, folder, title)
-    process = psutil.Process()
-    claim_run(folder.run_log, run_id, process_id=os.getpid(), process_start=process.create_time())
+    start = psutil.Process().create_time()
+    if not claim_run(folder.run_log, run_id, process_id=os.getpid(), process_start=start):
+        print(f"the supervisor of {given.runs} was faster and trains run {run_id}: watch it there")
+        return 0
     return 0 if execute(folder, run_id) in ("finished", "stopped") else 1
 
 

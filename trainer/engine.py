@@ -31,6 +31,7 @@ from trainer.training_data import (
 )
 
 _MASK_THRESHOLD = 0.5
+_MOST_DETECTIONS = {True: 300, False: 100}  # counted an image: LVIS's (federated) and COCO's rule
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 
@@ -247,11 +248,15 @@ class Trainer:
             [category.id for category in self.data.categories],
             collector.records,
             federated=self.data.federated,
+            max_detections=_MOST_DETECTIONS[self.data.federated],
             frequencies=[category.frequency for category in self.data.categories],
         )
         self.recorder.evaluation(result, step=self.at.step, epoch=self.at.epoch)
-        names = ("AP", "AP_r", "AP_c", "AP_f")
-        shown = "  ".join(f"{name} {result.metrics[f'segm/{name}']:.1f}" for name in names)
+        shown = "  ".join(
+            f"{name} {result.metrics[f'segm/{name}']:.1f}"
+            for name in ("AP", "AP_r", "AP_c", "AP_f")
+            if f"segm/{name}" in result.metrics  # a group without objects has no figure
+        )
         self.console.say(f"epoch {self.at.epoch + 1}/{self.config.epochs}  mask {shown}")
 
     def _pass(self, phase: str, loader: torch.utils.data.DataLoader) -> Iterator[Batch]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 
+import psutil
 import torch
 
 from data.categories import Category
@@ -14,6 +16,7 @@ from trainer.control import RunControl, StopRequested
 from trainer.engine import LossNotFinite, Trainer
 from trainer.model import build_model
 from trainer.recorder import Recorder
+from trainer.run_log.commands import set_process
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.writer import RunLogWriter
 from trainer.runs_folder import RunsFolder
@@ -28,6 +31,8 @@ def execute(folder: RunsFolder, run_id: int) -> str:
         ValueError: when configuration or data break a rule; the run is then marked failed.
         Exception: whatever broke the training; the run is marked failed with the traceback.
     """
+    start = psutil.Process().create_time()
+    set_process(folder.run_log, run_id, process_id=os.getpid(), process_start=start)
     with RunLogWriter(folder.run_log, run_id) as writer, Console() as console:
         try:
             run = RunLogReader(folder.run_log).run(run_id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from types import FrameType
 
-from trainer.config import RunConfig
+from trainer.config import ConfigError, RunConfig
 from trainer.presets import preset_values
 from trainer.run_log.commands import queue_run
 from trainer.run_log.reader import RunLogReader
@@ -26,7 +28,12 @@ def up(folder: RunsFolder, *, port: int, address: str, demo: bool) -> int:
         port: of the dashboard.
         address: the dashboard listens on.
         demo: queue the demo run and its baseline when there is no run yet.
+
+    Raises:
+        SupervisorError: another supervisor has the folder, or it cannot be written.
+        ConfigError: the dashboard cannot listen there.
     """
+    _refuse_taken_port(address, port)
     folder.root.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(folder.root)
     if demo:
@@ -37,13 +44,15 @@ def up(folder: RunsFolder, *, port: int, address: str, demo: bool) -> int:
     )
     print(f"FASA Live: http://{address}:{port}  (runs in {folder.root.resolve()})", flush=True)
     signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
+    threading.Thread(target=_say_when_ended, args=(dashboard,), daemon=True).start()
     try:
         supervisor.run_forever()
     except KeyboardInterrupt:
         print("stopping: trainers write a checkpoint first", flush=True)
     finally:
-        _end(dashboard)
+        dashboard.terminate()  # first, so that it ends while the trainers write
         supervisor.stop()
+        _wait_for(dashboard)
     return 0
 
 
@@ -61,12 +70,34 @@ def queue_first_runs(folder: RunsFolder) -> None:
         )
 
 
+def _refuse_taken_port(address: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"the dashboard cannot listen on {address} port {port} ({error}): "
+                "stop what runs there, or give another --port"
+            ) from None
+
+
+def _say_when_ended(dashboard: subprocess.Popen[bytes]) -> None:
+    """Nothing is restarted silently: say that the dashboard is gone, and what to do."""
+    code = dashboard.wait()
+    if code not in (0, -signal.SIGTERM):
+        print(
+            f"the dashboard ended (exit code {code}); the trainers go on. "
+            "Ctrl-C and `fasa up` start it again",
+            flush=True,
+        )
+
+
 def _as_keyboard_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+def _wait_for(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(_DASHBOARD_STOP_SECONDS)
     except subprocess.TimeoutExpired:
