@@ -23,7 +23,7 @@ from trainer.runs_folder import RunsFolder
 
 REGIMES = {
     "SGD on the classifier": ("demo-baseline", "demo"),
-    "AdamW everywhere, 32 RoIs": ("demo-baseline,demo-adamw", "demo-adamw"),
+    "AdamW everywhere, 32 RoIs": ("demo-baseline,demo-adamw", "demo,demo-adamw"),
 }
 METRICS = ("AP", "AP_r", "AP_c", "AP_f")
 SIGNS = ("|w| r", "|w| c", "|w| f", "rare < 1 AP", "rare val. CE")
