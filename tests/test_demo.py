@@ -259,6 +259,16 @@ def test_another_seed_gives_other_images_with_the_same_counts(
     assert read(other.train_json)["categories"] == read(demo.train_json)["categories"]
 
 
+def test_a_seed_changes_images_of_the_same_class_too(tmp_path: Path) -> None:
+    ball = {"num_classes": 1, "head_instances": 2, "objects_per_image": 1, "image_size": 64}
+    pictures = [
+        path.read_bytes()
+        for seed in (0, 1)
+        for path in write_demo(tmp_path / str(seed), seed=seed, **ball).images.rglob("*.jpg")
+    ]
+    assert len(set(pictures)) == len(pictures) == 2 * (2 + 8 + 16)
+
+
 def test_a_complete_set_is_left_alone(demo: DemoFiles) -> None:
     def times() -> list[int]:
         return [p.stat().st_mtime_ns for p in sorted(demo.images.parent.rglob("*"))]

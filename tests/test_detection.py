@@ -200,7 +200,7 @@ def test_an_outline_below_a_pixel_keeps_the_pixel_it_lies_in(tmp_path: Path) -> 
 def test_an_outline_of_two_points_is_ignored_beside_a_real_one(tmp_path: Path) -> None:
     content = document()
     # pycocotools alone would take four numbers for a box and fill it.
-    content["annotations"][0]["segmentation"].append([0, 0, 8, 6])
+    content["annotations"][0]["segmentation"].insert(0, [0, 0, 8, 6])
     mask = load(tmp_path, content)[0][1]["masks"][0]
     assert np.array_equal(mask, rectangle(1, 2, 3, 2))
 
