@@ -80,7 +80,8 @@ class FASAOptions:
             value = getattr(self, name)
             above = value >= lowest if includes_lowest else value > lowest
             if not (above and value <= highest and math.isfinite(value)):
-                interval = f"{'[' if includes_lowest else '('}{lowest:g}, {highest:g}]"
+                left, right = "[" if includes_lowest else "(", ")" if highest == math.inf else "]"
+                interval = f"{left}{lowest:g}, {highest:g}{right}"
                 raise ValueError(f"{name} must lie in {interval}, not {value!r}: choose it there")
 
 
@@ -92,7 +93,7 @@ def _check_kind(name: str, kind: type, value: object) -> None:
         accepted = (int, float) if kind is float else kind
         is_flag = isinstance(value, bool)
         if not isinstance(value, accepted) or is_flag != (kind is bool):
-            raise ValueError(f"{name} must be a {kind.__name__}, not {value!r}: pass one")
+            raise ValueError(f"{name} must be of type {kind.__name__}, not {value!r}: pass one")
 
 
 _KINDS = get_type_hints(FASAOptions)
