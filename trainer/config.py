@@ -74,6 +74,9 @@ class RunConfig(BaseModel):
     )  # fmt: skip
     test_annotations: Path | None = knob(None, "Data", "json on which AP is reported")
     test_images: Path | None = knob(None, "Data", "folder of the test images")
+    drop_empty: bool = knob(
+        False, "Data", "leave out annotations without area, which COCO has two of, not refuse them"
+    )
     train_sampler: Literal["uniform", "repeat_factor"] = knob(
         "uniform", "Data", "plain shuffle, or repeat-factor sampling (RFS)"
     )

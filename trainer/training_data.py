@@ -60,11 +60,14 @@ def build_training_data(config: RunConfig, *, datasets: Path) -> TrainingData:
         return _demo(config, datasets)
     assert config.annotations is not None  # RunConfig's rule
     assert config.images is not None
-    full = DetectionDataset(config.annotations, config.images)
+    full = DetectionDataset(config.annotations, config.images, drop_empty=config.drop_empty)
     test = None
     if config.test_annotations is not None and config.test_images is not None:
         test = DetectionDataset(
-            config.test_annotations, config.test_images, categories=full.categories
+            config.test_annotations,
+            config.test_images,
+            categories=full.categories,
+            drop_empty=config.drop_empty,
         )
     train, holdout = _training_and_holdout(config, full, test)
     return TrainingData(
@@ -91,7 +94,10 @@ def _training_and_holdout(
         return full, test
     if config.holdout_annotations is not None and config.holdout_images is not None:
         return full, DetectionDataset(
-            config.holdout_annotations, config.holdout_images, categories=full.categories
+            config.holdout_annotations,
+            config.holdout_images,
+            categories=full.categories,
+            drop_empty=config.drop_empty,
         )
     held = set(
         holdout_indices(
