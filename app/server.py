@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "browser.gatherUsageStats": False,
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
+    "server.enableAgentApi": False,
     "server.headless": True,
     "server.fileWatcherType": "none",
     "theme.baseFontSize": 15,

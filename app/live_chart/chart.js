@@ -74,9 +74,10 @@ export class ChartView {
 
   onState() {
     // The x axis in epochs or minutes needs the run's length and start, known from the first answer.
-    const { total_steps: steps, total_epochs: epochs, started } = this.following.poller.state ?? {};
-    const frame = `${steps} ${epochs} ${started}`;
-    if (frame !== this.frame) {
+    // And when the run went on by a hundredth, the axis grows even where no new point came.
+    const run = this.following.poller.state;
+    const frame = `${run?.total_steps} ${run?.total_epochs} ${run?.started}`;
+    if (frame !== this.frame || run?.step > 1.01 * this.drawnStep) {
       this.frame = frame;
       this.draw();
     }
@@ -242,6 +243,7 @@ export class ChartView {
   }
 
   render() {
+    this.drawnStep = this.following.poller.state?.step ?? Infinity;
     const theme = readTheme(this.root);
     const traces = this.traces(theme);
     setHidden(this.empty, traces.length > 0);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -62,39 +62,35 @@ def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
     """The page of one run: head, charts, pinned classes, class table."""
     counts = charts.frequency_counts(categories)
     fasa = bool(run.config.get("fasa", True))
-    live("header", {}, key="header", run=run.id, on_stage_change=lambda: None)
+    live("header", {}, key=f"header-{run.id}", run=run.id, on_stage_change=lambda: None)
     view, absolute, log_loss = view_options(fasa)
 
     def chart(spec: charts.Chart) -> None:
-        live("chart", spec.to_dict(), key=spec.key, run=run.id, view=view)
+        live("chart", spec.to_dict(), key=f"{spec.key}-{run.id}", run=run.id, view=view)
 
     losses = charts.losses(log=log_loss)
     precision = charts.average_precision(counts, measure="segm")
-    left, right = st.columns(2, gap="small")
-    if fasa:  # a baseline samples no virtual features and adapts nothing
-        with left:
-            chart(charts.sampling_probability(counts, absolute=absolute))
-        with right:
-            chart(losses)
-        left, right = st.columns(2, gap="small")
-        with left:
-            chart(precision)
-        with right:
-            chart(charts.super_groups())
-    else:
-        with left:
-            chart(losses)
-        with right:
-            chart(precision)
-    pins = pinned_classes(categories, chart, fasa)
+    if fasa:
+        pair(chart, charts.sampling_probability(counts, absolute=absolute), losses)
+        pair(chart, precision, charts.super_groups())
+    else:  # a baseline samples no virtual features and adapts nothing
+        pair(chart, losses, precision)
+    pins = Pins(run, categories)
+    offered = charts.class_fields(fasa=fasa)
+    class_field = pins.choose(offered)
+    frequencies = [row.frequency for row in categories]
+    chart(charts.pinned_classes(class_field, pins.indices(), pins.labels, frequencies))
     live(
-        "class_table",
-        asdict(charts.class_table(fasa=fasa)),
-        key="class_table",
-        run=run.id,
-        view={"pins": pins},
-        on_toggle_change=lambda: toggle_pin(categories),
-    )
+        "class_table", asdict(charts.class_table(fasa=fasa)), key=pins.table_key, run=run.id,
+        view={"pins": pins.indices()}, on_toggle_change=pins.toggle,
+    )  # fmt: skip
+
+
+def pair(chart: Callable[[charts.Chart], None], left: charts.Chart, right: charts.Chart) -> None:
+    """Two charts side by side, one below the other on a narrow screen."""
+    for column, spec in zip(st.columns(2, gap="small"), (left, right), strict=True):
+        with column:
+            chart(spec)
 
 
 def view_options(fasa: bool) -> tuple[dict[str, Any], bool, bool]:
@@ -111,46 +107,91 @@ def view_options(fasa: bool) -> tuple[dict[str, Any], bool, bool]:
 
 def choice(label: str, key: str, options: Mapping[str, str | None], first: str = "") -> str:
     """One of a few, in the address as `key`; the first one unless another is named."""
+    first = first or next(iter(options))
+    from_address(key, options, first)
     picked = st.segmented_control(
         label, list(options), format_func=lambda option: options[option] or option,
-        default=first or next(iter(options)), required=True, key=key, bind="query-params",
+        required=True, key=key,
     )  # fmt: skip
+    to_address(key, str(picked), first)
     return str(picked)
 
 
-def pinned_classes(categories: Sequence[CategoryRow], chart: Any, fasa: bool) -> list[int]:
-    """Choose classes by name and a field; draw it; return the pinned indices."""
-    labels = charts.class_labels(categories)
-    index_of = {label: index for index, label in enumerate(labels)}
-    names, fields = st.columns([3, 1], gap="small")
-    with names:
-        pinned = st.multiselect(
-            "pinned classes", labels, default=[labels[i] for i in charts.first_pins(categories)],
-            max_selections=MOST_PINS, key="pin", bind="query-params", disabled=not labels,
-            placeholder="find classes by name" if labels else "named when the run starts")
-    with fields:
-        class_field = st.selectbox(
-            "field", charts.class_fields(fasa=fasa), key="field", bind="query-params",
-            format_func=lambda name: charts.CLASS_FIELDS[name].label)  # fmt: skip
-    pins = [index_of[name] for name in pinned if name in index_of]
-    frequencies = [row.frequency for row in categories]
-    chart(charts.pinned_classes(class_field, pins, labels, frequencies))
-    return pins
+def field_label(name: str) -> str:
+    """A class field as people read it."""
+    return charts.CLASS_FIELDS[name].label
 
 
-def toggle_pin(categories: Sequence[CategoryRow]) -> None:
-    """A row of the class table was clicked: pin or unpin its class."""
-    clicked: float | None = st.session_state["class_table"].toggle
-    labels = charts.class_labels(categories)
-    if clicked is None or not 0 <= int(clicked) < len(labels):
-        return
-    label = labels[int(clicked)]
-    pinned: list[str] = list(st.session_state.get("pin", []))
-    if label in pinned:
-        pinned.remove(label)
-    elif len(pinned) < MOST_PINS:
-        pinned.append(label)
-    st.session_state["pin"] = pinned
+def from_address(key: str, options: Collection[str], first: str) -> None:
+    """Set a widget to what the address says. (Streamlit's own binding would put labels there.)"""
+    if key not in st.session_state:
+        asked = st.query_params.get(key)
+        st.session_state[key] = asked if asked in options else first
+
+
+def to_address(key: str, value: str, first: str) -> None:
+    """Keep a widget's value in the address, unless it is the usual one."""
+    if value != first:
+        st.query_params[key] = value
+    elif key in st.query_params:
+        del st.query_params[key]
+
+
+class Pins:
+    """The pinned classes of one run: chosen by name or in the table, kept in the address."""
+
+    def __init__(self, run: Run, categories: Sequence[CategoryRow]) -> None:
+        self.labels = charts.class_labels(categories)
+        self.key, self.table_key = f"pin-{run.id}", f"class_table-{run.id}"
+        self._first = [self.labels[index] for index in charts.first_pins(categories)]
+        if self.labels and self.key not in st.session_state:
+            asked = st.query_params.get_all("pin")
+            known = [name for name in dict.fromkeys(asked) if name in self.labels]
+            st.session_state[self.key] = known[:MOST_PINS] if asked else self._first
+
+    def choose(self, fields: Sequence[str]) -> str:
+        """Draw the two choices above the chart; returns the class field."""
+        names, field = st.columns([3, 1], gap="small")
+        with names:
+            if self.labels:
+                pinned = st.multiselect(
+                    "pinned classes", self.labels, key=self.key, max_selections=MOST_PINS,
+                    placeholder="find classes by name",
+                )  # fmt: skip
+                self._to_address(pinned)
+            else:
+                st.multiselect("pinned classes", [], disabled=True,
+                               placeholder="named when the run starts")  # fmt: skip
+        with field:
+            from_address("field", fields, fields[0])
+            chosen = st.selectbox("field", fields, key="field", format_func=field_label)
+            to_address("field", chosen, fields[0])
+        return chosen
+
+    def indices(self) -> list[int]:
+        """Class indices in the order of pinning."""
+        return [self.labels.index(name) for name in st.session_state.get(self.key, [])]
+
+    def toggle(self) -> None:
+        """A row of the class table was clicked: pin or unpin its class."""
+        clicked: float | None = st.session_state[self.table_key].toggle
+        if clicked is None or not 0 <= int(clicked) < len(self.labels):
+            return
+        label = self.labels[int(clicked)]
+        pinned: list[str] = list(st.session_state.get(self.key, []))
+        if label in pinned:
+            pinned.remove(label)
+        elif len(pinned) < MOST_PINS:
+            pinned.append(label)
+        else:
+            st.toast(f"At most {MOST_PINS} classes can be pinned: unpin one first.")
+        st.session_state[self.key] = pinned
+
+    def _to_address(self, pinned: Sequence[str]) -> None:
+        if list(pinned) != self._first:
+            st.query_params["pin"] = list(pinned) or [""]  # "" says: none, on purpose
+        elif "pin" in st.query_params:
+            del st.query_params["pin"]
 
 
 show()

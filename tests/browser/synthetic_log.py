@@ -21,12 +21,13 @@ from trainer.run_log.commands import claim_run, queue_run, set_status
 from trainer.run_log.schema import FILE_NAME
 from trainer.run_log.writer import RunLogWriter
 
-WORDS = (
-    "tiger saxophone apple tractor hammer lemon bicycle owl violin pear truck saw banana bus goat "
-    "flute cherry tram axe zebra drum melon boat wrench camel trumpet grape plane chisel frog harp "
-    "peach rocket ladder whale banjo kiwi scooter pliers eagle piano mango ferry drill koala guitar "
-    "plum canoe spade fox organ fig sled anvil crab horn olive skate nail bear"
-).split()
+TEXT = """
+tiger saxophone apple tractor hammer lemon bicycle owl violin pear truck saw banana bus goat flute
+cherry tram axe zebra drum melon boat wrench camel trumpet grape plane chisel frog harp peach rocket
+ladder whale banjo kiwi scooter pliers eagle piano mango ferry drill koala guitar plum canoe spade
+fox organ fig sled anvil crab horn olive skate nail bear
+"""
+WORDS = TEXT.split()
 
 Vector = NDArray[np.float32]
 
@@ -175,7 +176,8 @@ class SyntheticRun:
         per_class = np.clip(40 * done * (0.3 + self.rare) + self.random.normal(0, 4, self.classes),
                             0, 100)  # fmt: skip
         per_class[:: max(7, self.classes // 4)] = np.nan
-        vectors = {"ap_segm": per_class, "validation_loss": 0.5 + 3 * (1.3 - self.rare) * (1 - done)}
+        loss = 0.5 + 3 * (1.3 - self.rare) * (1 - done)
+        vectors = {"ap_segm": per_class, "validation_loss": loss}
         self.writer.class_vectors(
             {key: value.astype(np.float32) for key, value in vectors.items()}, **here
         )

@@ -1,0 +1,88 @@
+"""The server as people start it: a process of its own, its addresses, its refusals."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from browser.conftest import serving
+from starlette.testclient import TestClient
+
+from app import assets
+from app.server import build_app, refusal
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.server", *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_one_process_serves_pages_live_routes_and_assets(tmp_path: Path) -> None:
+    with serving(tmp_path) as url:
+        assert "<!doctype html" in httpx.get(url).text.lower()
+        assert httpx.get(f"{url}/live/runs").json()["runs"] == []
+        module = httpx.get(url + assets.own_address() + "mount.js")
+        assert module.headers["content-type"].startswith("text/javascript")
+        assert "immutable" in module.headers["cache-control"]
+        script = httpx.get(url + assets.plotly_address())
+        assert "immutable" in script.headers["cache-control"]
+        assert len(script.content) > 1_000_000
+        for outside in ("..%2Fserver.py", "__init__.py", "%2e%2e%2fserver.py"):
+            assert httpx.get(f"{url}/live/assets/x/{outside}").status_code in (400, 404)
+
+
+def test_a_port_in_use_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = start("--runs", str(tmp_path), "--port", str(port))
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: the dashboard cannot listen on 127.0.0.1 port {port}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("address", "port"), [("127.0.0.1", 99999), ("999.1.1.1", 8501)])
+def test_an_impossible_address_is_refused(address: str, port: int, tmp_path: Path) -> None:
+    assert "give another" in (refusal(tmp_path, address, port) or "")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "is a file" in (refusal(tmp_path / "file", "127.0.0.1", 0) or "")
+    assert refusal(tmp_path / "not there yet", "127.0.0.1", 0) is None
+
+
+def test_middleware_stands_before_the_live_routes(tmp_path: Path) -> None:
+    from starlette.middleware import Middleware
+    from starlette.responses import PlainTextResponse
+
+    class Closed:
+        def __init__(self, app: object) -> None:
+            self.app = app
+
+        async def __call__(self, scope: dict, receive: object, send: object) -> None:
+            if scope["type"] == "http":
+                await PlainTextResponse("closed", 401)(scope, receive, send)  # type: ignore
+
+    client = TestClient(build_app(tmp_path, middleware=[Middleware(Closed)]))
+    for address in ("/", "/live/runs", assets.plotly_address(), "/_stcore/health"):
+        assert client.get(address).status_code == 401
+
+
+def test_the_dashboard_imports_no_torch() -> None:
+    code = (
+        "import sys, app.server, app.live_chart, app.notices, app.charts\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert result.returncode == 0
