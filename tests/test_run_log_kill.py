@@ -1,4 +1,7 @@
-"""kill -9 at random moments: at most half a second is lost, and what is there is whole."""
+"""kill -9 at random moments: what is there is whole, with no step missing and none twice.
+
+How much is lost at the end is measured by benchmarks/bench_run_log.py.
+"""
 
 import multiprocessing
 import os
@@ -34,8 +37,8 @@ def train(path: Path) -> None:
         time.sleep(0.001)
 
 
-def kill_and_check(path: Path, lifetime: float) -> float:
-    """Let a writer live that long, kill it; returns how many seconds of rows are missing."""
+def kill_and_check(path: Path, lifetime: float) -> None:
+    """Let a writer live for that many seconds, kill it, and look at what it left."""
     with RunLogReader(path) as reader:
         rewinds = reader.run(1).rewinds
         process = multiprocessing.get_context("spawn").Process(target=train, args=(path,))
@@ -45,7 +48,6 @@ def kill_and_check(path: Path, lifetime: float) -> float:
     time.sleep(lifetime)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    killed_at = time.time()
     process.join()
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -62,15 +64,13 @@ def kill_and_check(path: Path, lifetime: float) -> float:
     assert vectors.steps.tolist() in (expected, [*expected, len(expected) + 1])
     assert (vectors.values == vectors.steps[:, None]).all()
     assert [row.step for row in events] in (expected, expected[:-1])
-    return killed_at - totals[-1].wall_time if totals else 0.0
 
 
 def survive(path: Path, kills: int) -> None:
     queue_run(path, name="first", config={}, dataset="demo")
     generator = random.Random(kills)
-    lost = [kill_and_check(path, generator.uniform(0.05, 0.8)) for _ in range(kills)]
-    # The half second itself is held by benchmarks/bench_run_log.py; a busy machine may be slower.
-    assert max(lost) < 5.0
+    for _ in range(kills):
+        kill_and_check(path, generator.uniform(0.05, 0.8))
     with RunLogReader(path) as reader:
         assert reader.run(1).rewinds == kills
         assert len(reader.scalars(1, ["loss/total"])) > 10 * kills
