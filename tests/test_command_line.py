@@ -140,6 +140,12 @@ def test_a_read_only_folder(tmp_path: Path, read_only_folder: Path) -> None:
     assert str(read_only_folder) in done.stderr
 
 
+def test_a_full_disk(tiny_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo set does not fit: nothing of it is left."""
+    assert "space" in _say(capsys, "train", f"--runs={tiny_disk / 'runs'}")
+    assert [path for path in tiny_disk.rglob("*") if path.is_file()] == []
+
+
 def test_help_lists_every_knob_without_loading_torch() -> None:
     code = (
         "import sys; from trainer.__main__ import main\n"

@@ -8,9 +8,9 @@ import sys
 _SCRIPT = """
 from trainer.console import Console
 with Console() as console:
-    console.phase('training 1/2', 3)
+    console.phase('training 1/2')
     for loss in (3, 2, 1):
-        console.advance(f'loss {loss}')
+        console.advance(f'loss {loss}', total=3)
     console.say('epoch 1/2 [done]')
 """
 

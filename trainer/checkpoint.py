@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 _PATTERN = "step-*.pt"
 
 
+class Module(Protocol):
+    """What a torch module has."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything to keep."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take it over."""
+
+
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or does not belong to this run."""
+    """A checkpoint that cannot be written or read, or does not belong to this run."""
 
 
 def save_checkpoint(
     folder: Path,
     *,
-    model: nn.Module,
+    model: Module,
     optimizers: list[torch.optim.Optimizer],
     progress: dict[str, Any],
     keep: int,
@@ -32,6 +41,9 @@ def save_checkpoint(
         optimizers: their state dicts are stored in this order.
         progress: plain values: at least "step", and where in its epoch the run is.
         keep: newest checkpoints kept.
+
+    Raises:
+        CheckpointError: one sentence, when the disk is full or cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{progress['step']:08d}.pt"
@@ -48,6 +60,11 @@ def save_checkpoint(
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch wraps the system's error in its own
+        raise CheckpointError(
+            f"checkpoint {path} cannot be written ({str(error).splitlines()[0]}): free space on "
+            "the disk and resume the run from the one before"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)  # on a full disk half a file would help nobody
     for old in checkpoints(folder)[:-keep]:
@@ -61,7 +78,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(
-    path: Path, *, model: nn.Module, optimizers: list[torch.optim.Optimizer]
+    path: Path, *, model: Module, optimizers: list[torch.optim.Optimizer]
 ) -> dict[str, Any]:
     """Restore model, optimizers and random numbers; returns the stored progress.
 

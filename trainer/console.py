@@ -52,18 +52,18 @@ class Console:
         """One line, above the bars when there are any."""
         self._rich.print(text, markup=False)
 
-    def phase(self, name: str, total: int) -> None:
-        """A new phase of `total` batches begins; its bar takes the place of the last one."""
-        self._name, self._total, self._done = name, total, 0
+    def phase(self, name: str, *, done: int = 0) -> None:
+        """A new phase begins, `done` of its batches behind it, and takes the last one's place."""
+        self._name, self._done = name, done
         if self._bars is not None:
             if self._task is not None:
                 self._bars.remove_task(self._task)
-            self._task = self._bars.add_task(name, total=total, note="")
+            self._task = self._bars.add_task(name, total=None, completed=done, note="")
 
-    def advance(self, note: str = "") -> None:
-        """One batch of the phase is done."""
+    def advance(self, note: str = "", *, total: int) -> None:
+        """One more batch of the phase's `total` is done."""
         self._done += 1
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, advance=1, note=note)
-        elif self._done % _PLAIN_EVERY == 0 or self._done == self._total:
-            self.say(f"{self._name} {self._done}/{self._total} {note}".rstrip())
+            self._bars.update(self._task, advance=1, total=total, note=note)
+        elif self._done % _PLAIN_EVERY == 0 or self._done == total:
+            self.say(f"{self._name} {self._done}/{total} {note}".rstrip())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,22 +18,16 @@ from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.config import RunConfig
 from trainer.console import Console
 from trainer.control import RunControl, StopRequested
-from trainer.evaluation import DetectionCollector, evaluate_detections
-from trainer.model import FASAMaskRCNN
+from trainer.evaluation import EvaluationResult
 from trainer.recorder import Recorder
 from trainer.schedule import learning_rate_factor, set_learning_rate
-from trainer.training_data import (
-    TrainingData,
-    adaptation_loader,
-    evaluation_loader,
-    train_indices,
-    train_loader,
-)
-
-_MASK_THRESHOLD = 0.5
-_MOST_DETECTIONS = {True: 300, False: 100}  # counted an image: LVIS's (federated) and COCO's rule
+from trainer.trainable_model import TrainableModel
+from trainer.training_data import TrainingData, adaptation_loader, train_indices, train_loader
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
+
+
+Evaluate = Callable[[Callable[[int], None]], EvaluationResult | None]
 
 
 class LossNotFinite(RuntimeError):
@@ -63,6 +57,8 @@ class Trainer:
         data: its data sets.
         model: on `device`.
         optimizers: the first one trains the classifier.
+        evaluate: gives the AP, or None without a test set; it is handed a function to call
+            after each batch with the number of batches there are.
         recorder: writes to the run log.
         control: what people ask of the run.
         console: what the terminal shows.
@@ -75,8 +71,9 @@ class Trainer:
         *,
         config: RunConfig,
         data: TrainingData,
-        model: FASAMaskRCNN,
+        model: TrainableModel,
         optimizers: list[torch.optim.Optimizer],
+        evaluate: Evaluate,
         recorder: Recorder,
         control: RunControl,
         console: Console,
@@ -87,6 +84,7 @@ class Trainer:
         self.data = data
         self.model = model
         self.optimizers = optimizers
+        self.evaluate = evaluate
         self.recorder = recorder
         self.control = control
         self.console = console
@@ -139,13 +137,13 @@ class Trainer:
         if self.model.fasa is not None:
             self.model.fasa.set_epoch(self.at.epoch)
         if self.at.batch == 0:
-            self.model.roi_heads.statistics.reset()
+            self.model.statistics.reset()
         self.model.train()
         batches = self._batches_in_epoch(self.at.epoch)
         loader = train_loader(
             self.config, self.data.train, epoch=self.at.epoch, skip_batches=self.at.batch
         )
-        self.console.phase(self._label("training"), batches - self.at.batch)
+        self.console.phase(self._label("training"), done=self.at.batch)
         for batch, loader_seconds in _timed(loader):
             self._listen()
             self._step(batch, loader_seconds, batches)
@@ -171,7 +169,7 @@ class Trainer:
         self._progress("training")
         if self.at.step == 1 or self.at.step % self.config.snapshot_every == 0:
             self.recorder.snapshot(step=self.at.step, epoch=self.at.epoch)
-        self.console.advance(f"loss {sum(losses.values()):.3f}")
+        self.console.advance(f"loss {sum(losses.values()):.3f}", total=batches)
 
     def _listen(self) -> None:
         """Take commands: before every step of training."""
@@ -215,10 +213,14 @@ class Trainer:
         num = len(self.data.categories) + 1
         loss_sum = torch.zeros(num, dtype=torch.float64, device=self.device)
         count = torch.zeros(num, dtype=torch.int64, device=self.device)
-        for batch in self._pass("validation", adaptation_loader(self.config, self.data.holdout)):
+        loader = adaptation_loader(self.config, self.data.holdout)
+        self.console.phase(self._label("validation"))
+        for batch in loader:
+            self._progress("validation")
             batch_sum, batch_count = self.model.validation_losses(*self._to_device(batch))
             loss_sum += batch_sum
             count += batch_count
+            self.console.advance(total=len(loader))
         where = {"step": self.at.step, "epoch": self.at.epoch}
         self.recorder.validation(loss_sum, count, **where)
         if self.model.fasa is not None:
@@ -226,49 +228,24 @@ class Trainer:
         self.recorder.snapshot(**where)
 
     def _evaluate(self) -> None:
-        test = self.data.test
-        last = self.at.epoch + 1 == self.config.epochs
-        if test is None or ((self.at.epoch + 1) % self.config.evaluate_every and not last):
+        done = self.at.epoch + 1
+        if done % self.config.evaluate_every and done < self.config.epochs:
             return
-        self.model.eval()
-        collector = DetectionCollector([category.id for category in self.data.categories])
-        for images, targets in self._pass("evaluation", evaluation_loader(self.config, test)):
-            with torch.no_grad():
-                found = self.model([image.to(self.device) for image in images])
-            for target, result in zip(targets, found, strict=True):
-                collector.add(
-                    int(target["image_id"]),
-                    boxes=result["boxes"].cpu(),
-                    scores=result["scores"].cpu(),
-                    labels=result["labels"].cpu(),
-                    masks=(result["masks"][:, 0] > _MASK_THRESHOLD).cpu(),
-                )
-        result = evaluate_detections(
-            test.annotations_path,
-            [category.id for category in self.data.categories],
-            collector.records,
-            federated=self.data.federated,
-            max_detections=_MOST_DETECTIONS[self.data.federated],
-            frequencies=[category.frequency for category in self.data.categories],
-        )
+        self.console.phase(self._label("evaluation"))
+        result = self.evaluate(self._evaluated_batch)
+        if result is None:
+            return
         self.recorder.evaluation(result, step=self.at.step, epoch=self.at.epoch)
         shown = "  ".join(
             f"{name} {result.metrics[f'segm/{name}']:.1f}"
             for name in ("AP", "AP_r", "AP_c", "AP_f")
             if f"segm/{name}" in result.metrics  # a group without objects has no figure
         )
-        self.console.say(f"epoch {self.at.epoch + 1}/{self.config.epochs}  mask {shown}")
+        self.console.say(f"epoch {done}/{self.config.epochs}  mask {shown}")
 
-    def _pass(self, phase: str, loader: torch.utils.data.DataLoader) -> Iterator[Batch]:
-        """The batches of a pass without training, with progress shown and commands answered.
-
-        A stop or a pause waits for the end of the pass: half a pass cannot be resumed.
-        """
-        self.console.phase(self._label(phase), len(loader))
-        for batch in loader:
-            self._progress(phase)
-            yield batch
-            self.console.advance()
+    def _evaluated_batch(self, total: int) -> None:
+        self._progress("evaluation")
+        self.console.advance(total=total)
 
     def _keep(self, every: int = 1) -> None:
         """Write a checkpoint at the end of every `every`-th epoch, and at the end of the run."""

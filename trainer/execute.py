@@ -14,6 +14,7 @@ from trainer.config import RunConfig, load_config
 from trainer.console import Console
 from trainer.control import RunControl, StopRequested
 from trainer.engine import LossNotFinite, Trainer
+from trainer.inference import evaluate_model
 from trainer.model import build_model
 from trainer.recorder import Recorder
 from trainer.run_log.commands import set_process
@@ -71,6 +72,7 @@ def _build(
         data=data,
         model=model,
         optimizers=build_optimizers(config, model, model.classifier),
+        evaluate=lambda done: evaluate_model(model, data, config, device=device, batch_done=done),
         recorder=Recorder(writer=writer, model=model),
         control=control,
         console=console,

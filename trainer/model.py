@@ -22,6 +22,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from fasa_core.fasa import FASA
 from fasa_core.options import FASAOptions
+from trainer.class_statistics import ClassStatistics
 from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.config import ConfigError, RunConfig
 from trainer.roi_heads import BoxPredictor, FASARoIHeads, MaskPredictor
@@ -52,6 +53,11 @@ class FASAMaskRCNN(GeneralizedRCNN):
     def fasa(self) -> FASA | None:
         """Feature augmentation, or None for the baseline."""
         return self.roi_heads.fasa
+
+    @property
+    def statistics(self) -> ClassStatistics:
+        """Per-class sums of losses and scores, which training steps add to."""
+        return self.roi_heads.statistics
 
     @property
     def classifier(self) -> nn.Module:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fasa_core.adaptive_sampling import AdaptationReport
 from trainer.evaluation import EvaluationResult
-from trainer.model import FASAMaskRCNN
 from trainer.run_log.writer import RunLogWriter
+from trainer.trainable_model import TrainableModel
 
 _MEGABYTE = 1e6
 
@@ -28,7 +28,7 @@ class Recorder:
         model: read at every snapshot, never changed.
     """
 
-    def __init__(self, *, writer: RunLogWriter, model: FASAMaskRCNN) -> None:
+    def __init__(self, *, writer: RunLogWriter, model: TrainableModel) -> None:
         self._writer = writer
         self._model = model
         self._process = psutil.Process()
@@ -73,7 +73,7 @@ class Recorder:
 
     def snapshot(self, *, step: int, epoch: int) -> None:
         """Per-class state within an epoch: RoIs, losses, scores, prior, probabilities, norms."""
-        statistics = self._model.roi_heads.statistics
+        statistics = self._model.statistics
         fields = {
             "training_loss": _float32(statistics.mean_loss()),
             "score": _float32(statistics.mean_score()),

@@ -1,0 +1,55 @@
+"""What the engine and the recorder need of a model: a detector, or a plain classifier in its place.
+
+Shape glossary: C foreground classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from fasa_core.fasa import FASA
+from trainer.class_statistics import ClassStatistics
+
+
+class TrainableModel(Protocol):
+    """A torch module whose classifier FASA can serve."""
+
+    @property
+    def fasa(self) -> FASA | None:
+        """Feature augmentation, or None for the baseline."""
+
+    @property
+    def statistics(self) -> ClassStatistics:
+        """Per-class sums that training steps add to."""
+
+    @property
+    def weight_norms(self) -> Tensor:
+        """[C] L2 norm of each class's classifier weights (the paper's Figure 4)."""
+
+    def __call__(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> Any:
+        """In training mode, the losses (scalars), each under its own key."""
+
+    def validation_losses(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Per-class sums of the classification loss and their counts, [C + 1] each."""
+
+    # Of every torch module
+
+    def train(self) -> Any:
+        """Training mode."""
+
+    def eval(self) -> Any:
+        """Test mode."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All parameters."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is kept in a checkpoint."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take over what `state_dict` gave."""
