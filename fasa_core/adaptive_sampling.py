@@ -272,6 +272,7 @@ class AdaptiveSampling(nn.Module):
         self.previous_loss.copy_(torch.from_numpy(loss))
         self.previous_count.copy_(torch.from_numpy(number))
         self.evaluations += 1
+        self._host_probability()  # the device is waited for here anyway, not in the next step
 
     def _per_slot(self, name: str, values: Tensor) -> Floats:
         """Values [C] or [C + 1] as [C + 1], the background 0 when not given."""

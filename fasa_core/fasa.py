@@ -1,4 +1,4 @@
-"""FASA: feature augmentation and sampling adaptation, plug and play for any linear-ish classifier.
+"""FASA: feature augmentation and sampling adaptation, for any classifier of feature vectors.
 
 A training step calls `observe` with the classifier's input and adds `virtual_loss` to the real
 loss; an epoch ends with `adapt`. Nothing here knows of detection.
@@ -38,6 +38,10 @@ class ClassificationLoss(Protocol):
 
 class FASA(nn.Module):
     """Feature augmentation (the prior and its draws) and adaptive feature sampling.
+
+    Every process of a distributed run holds its own state and nothing is synchronised, as in the
+    official code. For one state everywhere, gather features and labels before `observe`, and sum
+    `loss_sum` and `count` before `adapt`.
 
     Args:
         num_classes: C.
