@@ -44,6 +44,10 @@ class RunControl:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name
 
+    def is_ending(self) -> bool:
+        """Whether a signal asked the run to end."""
+        return self._signal is not None
+
     def at_step(self, *, step: int, epoch: int) -> set[str]:
         """Apply what was asked since the last step; blocks while the run is paused.
 

@@ -128,6 +128,7 @@ class Trainer:
             epoch=self.at.epoch,
             epochs=self.config.epochs,
         )
+        self.recorder.wait_while_disk_full(give_up=self.control.is_ending)
 
     def _batches_in_epoch(self, epoch: int) -> int:
         images = len(train_indices(self.config, self.data.train, epoch=epoch))
@@ -251,6 +252,7 @@ class Trainer:
         """Write a checkpoint at the end of every `every`-th epoch, and at the end of the run."""
         if self.at.epoch % every and self.at.epoch < self.config.epochs:
             return
+        self.recorder.flush()
         save_checkpoint(
             self.checkpoints,
             model=self.model,

@@ -5,7 +5,7 @@ Every call copies what it needs and returns; the writer's thread does the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import psutil
@@ -57,11 +57,18 @@ class Recorder:
         self._writer.scalars(values, step=step, epoch=epoch)
 
     def progress(self, phase: str, *, step: int, total_steps: int, epoch: int, epochs: int) -> None:
-        """How far the run is; waits here while the disk is full, so that nothing is lost."""
+        """How far the run is."""
         self._writer.progress(
             step=step, total_steps=total_steps, epoch=epoch, total_epochs=epochs, phase=phase
         )
-        self._writer.wait_while_disk_full()
+
+    def wait_while_disk_full(self, give_up: Callable[[], bool]) -> None:
+        """Wait until rows can be stored again or `give_up` says True; nothing is dropped."""
+        self._writer.wait_while_disk_full(give_up)
+
+    def flush(self) -> None:
+        """Commit everything now, so that no checkpoint is ever newer than its log."""
+        self._writer.flush()
 
     def knobs(self, *, step: int, epoch: int) -> None:
         """The knobs that can change in a run: their history is a curve too."""
