@@ -65,7 +65,7 @@ export class RunListView {
     const same = rows.length === this.body.children.length &&
       rows.every((row, index) => this.body.children[index] === row.node);
     if (!same) this.body.replaceChildren(...rows.map((row) => row.node));
-    const busy = runs.some((run) => run.liveness !== "over");
+    const busy = !runs.length || runs.some((run) => run.liveness !== "over");
     return busy ? 1500 : 5000;
   }
 

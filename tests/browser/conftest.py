@@ -94,8 +94,11 @@ class Console:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh tab, 1300 x 1000, light. Fails the test when the page logged an error."""
+def page(browser: Browser, dashboard: object) -> Iterator[Page]:
+    """A fresh tab, 1300 x 1000, light. Fails the test when the page logged an error.
+
+    It needs `dashboard` only so that the tab is closed before the server stops.
+    """
     context = browser.new_context(viewport={"width": 1300, "height": 1000}, color_scheme="light")
     tab = context.new_page()
     tab.set_default_timeout(30_000)
