@@ -116,6 +116,7 @@ class Trainer:
                 self._evaluate()
                 self.at = Position(self.at.step, self.at.epoch + 1, 0)
                 self._keep(every=self.config.checkpoint_every)
+            self._progress("done")
         except StopRequested:
             self._keep()
             raise
