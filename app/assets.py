@@ -6,6 +6,7 @@ when they change. Nothing comes from another host: the dashboard works offline.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -48,7 +49,16 @@ def plotly_address() -> str:
     return f"{PREFIX}/plotly-{get_plotlyjs_version()}.min.js"
 
 
+@cache
+def _plotly_compressed() -> bytes:
+    return gzip.compress(_plotly_file().read_bytes(), 6)
+
+
 def _plotly(request: Request) -> Response:
+    # 4.8 MB of script: compressed once here instead of for every visitor by the middleware.
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        encoded = {**FOREVER, "content-encoding": "gzip", "vary": "accept-encoding"}
+        return Response(_plotly_compressed(), media_type="text/javascript", headers=encoded)
     return FileResponse(_plotly_file(), media_type="text/javascript", headers=FOREVER)
 
 

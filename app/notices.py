@@ -1,9 +1,13 @@
-"""What a page says instead of its contents. Texts are shown as text, never as markup."""
+"""What pages share: the list of runs, and what a page says instead of its contents.
+
+Texts that may hold anything are shown as text, never as markup.
+"""
 
 from __future__ import annotations
 
 import streamlit as st
 
+from app.live_chart import live
 from app.source import Source, source
 from trainer.run_log.schema import RunLogError
 
@@ -13,6 +17,21 @@ def notice(title: str, sentence: str) -> None:
     with st.container(border=True, gap="xsmall"):
         st.markdown(f"**{title}**")
         st.text(sentence)
+
+
+def run_list() -> None:
+    """All runs, live; a click opens a run's page. Says what to do while there are none."""
+    empty = {
+        "title": "No runs yet",
+        "sentence": "Start one, and it shows up here by itself.",
+        "commands": [
+            ["fasa up", "the demo and this dashboard"],
+            ["fasa train", "a run of your own"],
+        ],
+    }
+    result = live("run_list", {"empty": empty}, key="runs", on_open_change=lambda: None)
+    if result.open is not None:
+        st.switch_page("pages/live.py", query_params={"run": str(int(result.open))})
 
 
 def readable_log() -> Source | None:

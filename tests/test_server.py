@@ -34,7 +34,10 @@ def test_one_process_serves_pages_live_routes_and_assets(tmp_path: Path) -> None
         assert "immutable" in module.headers["cache-control"]
         script = httpx.get(url + assets.plotly_address())
         assert "immutable" in script.headers["cache-control"]
-        assert len(script.content) > 1_000_000
+        assert script.headers["content-encoding"] == "gzip"
+        plain = httpx.get(url + assets.plotly_address(), headers={"accept-encoding": "identity"})
+        assert plain.content == script.content
+        assert len(plain.content) > 1_000_000
         for outside in ("..%2Fserver.py", "__init__.py", "%2e%2e%2fserver.py"):
             assert httpx.get(f"{url}/live/assets/x/{outside}").status_code in (400, 404)
 

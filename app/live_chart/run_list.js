@@ -50,8 +50,18 @@ export class RunListView {
   update({ data, setTriggerValue }) {
     this.data = data;
     this.setTriggerValue = setTriggerValue;
-    setText(this.empty, data.spec.empty);
+    if (!this.empty.childElementCount) this.explain(data.spec.empty);
     this.loop.soon();
+  }
+
+  explain({ title, sentence, commands }) {
+    const list = element("dl");
+    for (const [command, meaning] of commands) {
+      const term = element("dt");
+      term.append(element("code", "", command));
+      list.append(term, element("dd", "", meaning));
+    }
+    this.empty.append(element("h3", "fasa-title", title), element("p", "", sentence), list);
   }
 
   async ask() {

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import charts
 from app.live_chart import live
-from app.notices import notice, readable_log
+from app.notices import notice, readable_log, run_list
 from trainer.run_log.rows import CategoryRow, Run
 from trainer.run_log.schema import FINAL_STATUSES, QUEUED, RunLogError
 
@@ -55,7 +55,7 @@ def explain_missing(asked: str | None, any_runs: bool) -> None:
     if asked is not None and any_runs:
         notice("No such run", f"There is no run '{asked[:40]}' here: choose one on the page Runs.")
     else:
-        notice("No runs yet", "Start one with 'fasa train', or the demo with 'fasa up'.")
+        run_list()  # says that there are none, and lists them as soon as there are
 
 
 def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
@@ -96,7 +96,7 @@ def pair(chart: Callable[[charts.Chart], None], left: charts.Chart, right: chart
 def view_options(fasa: bool) -> tuple[dict[str, Any], bool, bool]:
     """One quiet row of choices for all charts; each lives in the address."""
     unit = "ratio"
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small"):
         x = choice("x axis", "x", X_LABELS)
         if fasa:
             unit = choice("sampling probability", "p", P_LABELS)

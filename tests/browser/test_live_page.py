@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -199,7 +200,7 @@ def test_run_list_opens_a_run_and_shows_new_ones(
     page: Page, dashboard: Dashboard, tmp_path: Path
 ) -> None:
     page.goto(dashboard(tmp_path))
-    expect(page.get_by_text("No runs yet.")).to_be_visible()
+    expect(page.get_by_text("No runs yet")).to_be_visible()
     name = "<img src=x onerror=alert(1)> **first**"
     run = SyntheticRun(tmp_path, name=name, epochs=1, steps_per_epoch=20)
     row = page.locator("tr[data-run='1']")
@@ -242,6 +243,26 @@ def test_a_crashed_run_says_so_and_why(page: Page, dashboard: Dashboard, tmp_pat
     expect(page.locator(".fasa-error")).to_have_text(
         "the trainer was killed by signal 9\n<b>last line</b>"
     )
+
+
+@pytest.mark.parametrize(
+    ("silent", "pill", "remark"),
+    [(30, "stalled", "the trainer hangs"), (300, "no sign of life", "the trainer is gone")],
+)
+def test_a_silent_trainer_is_told_from_a_living_one(
+    silent: float, pill: str, remark: str, page: Page, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    run = SyntheticRun(tmp_path, epochs=3, steps_per_epoch=20)
+    writer = run.start()
+    run.advance(10)
+    writer.close()  # as if the process was gone: nobody stamps the heartbeat any more
+    with contextlib.closing(sqlite3.connect(run.path)) as connection, connection:
+        connection.execute("UPDATE runs SET heartbeat = ?", (time.time() - silent,))
+    page.goto(f"{dashboard(tmp_path)}/run")
+    expect(page.locator(".fasa-pill")).to_contain_text(pill)
+    expect(page.locator(".fasa-remark")).to_contain_text(remark)
+    page.goto(page.url.split("/run")[0])
+    expect(page.locator("tr[data-run='1']")).to_contain_text(pill)
 
 
 def test_a_resumed_run_shows_no_step_twice(
