@@ -1,155 +1,34 @@
-"""The supervisor with real processes that write to a real run log, end, crash and are killed."""
+"""The supervisor starts runs, leaves a person's trainers alone and bears trouble.
 
+Its processes are real: they write to a real run log, end and are killed.
+"""
+
+import contextlib
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from supervised_runs import PATIENCE, ROOT, Runs, is_gone, until
 
-from trainer.run_log.commands import claim_run, queue_run, send_command, set_status
+from trainer.run_log.commands import claim_run, send_command
 from trainer.run_log.reader import RunLogReader
-from trainer.run_log.rows import Run
 from trainer.run_log.schema import RunLogError
 from trainer.run_log.writer import RunLogWriter
 from trainer.supervisor import Supervisor, SupervisorError
-
-ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 30.0
-
-# A trainer in small: what it does is the run's name. It waits until a file appears where a real
-# one would train.
-TRAINER = """
-import os, signal, sys, time
-from pathlib import Path
-from trainer.run_log.reader import RunLogReader
-from trainer.run_log.writer import RunLogWriter
-
-run_id, root = int(sys.argv[1]), Path(sys.argv[3])
-kind = RunLogReader(root / "fasa.sqlite").run(run_id).name
-if kind == "exit early":
-    print("no such data set")
-    sys.exit(3)
-if kind == "deaf":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-asked_to_stop = []
-if kind in ("polite", "wait"):
-    signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.append(1))
-writer = RunLogWriter(root / "fasa.sqlite", run_id)
-print("training", run_id)
-writer.status("running")
-writer.scalars({"loss/total": 1.5}, step=1, epoch=0)
-writer.flush()
-if kind == "raise":
-    raise RuntimeError("the gradient ate itself")
-if kind in ("SIGKILL", "SIGSEGV"):
-    os.kill(os.getpid(), signal.Signals[kind])
-if kind == "silent":
-    sys.exit(0)
-while kind != "finish" and not (root / f"finish-{run_id}").exists() and not asked_to_stop:
-    time.sleep(0.02)
-writer.status("interrupted" if asked_to_stop else "finished")
-writer.close()
-"""
-
-# A whole supervisor in a process of its own, as `fasa up` runs it.
-SUPERVISOR = """
-import sys
-from pathlib import Path
-from trainer.supervisor import Supervisor
-Supervisor(
-    Path(sys.argv[1]), poll_seconds=0.05, trainer_command=[sys.executable, sys.argv[2]]
-).run_forever()
-"""
-
-
-class Runs:
-    """A runs folder, its run log, and the supervisors and processes a test leaves behind."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.log = root / "fasa.sqlite"
-        self.script = root / "stand_in_trainer.py"
-        self.script.write_text(TRAINER)
-        self._supervisors: list[Supervisor] = []
-        self._processes: list[psutil.Process] = []
-
-    def queue(self, name: str) -> int:
-        return queue_run(self.log, name=name, config={}, dataset="none")
-
-    def run(self, run_id: int) -> Run:
-        with RunLogReader(self.log) as reader:
-            return reader.run(run_id)
-
-    def statuses(self) -> list[str]:
-        with RunLogReader(self.log) as reader:
-            return [run.status for run in reader.runs()]
-
-    def supervisor(self, *, slots: int = 1) -> Supervisor:
-        command = [sys.executable, str(self.script)]
-        made = Supervisor(self.root, slots=slots, poll_seconds=0.05, trainer_command=command)
-        self._supervisors.append(made)
-        return made
-
-    def supervisor_process(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", SUPERVISOR, str(self.root), str(self.script)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        self._processes.append(psutil.Process(process.pid))
-        return process
-
-    def process(self, run_id: int) -> psutil.Process:
-        """The process the run log names for a run."""
-        process_id = self.run(run_id).process_id
-        assert process_id is not None
-        process = psutil.Process(process_id)
-        self._processes.append(process)
-        return process
-
-    def finish(self, run_id: int) -> None:
-        (self.root / f"finish-{run_id}").touch()
-
-    def close(self) -> None:
-        for process in self._processes:
-            if process.is_running():
-                process.kill()
-        for made in self._supervisors:
-            made.stop(seconds=0)
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    made = Runs(tmp_path)
-    yield made
-    made.close()
-
-
-def until(
-    condition: Callable[[], bool],
-    supervisor: Supervisor | None = None,
-    *,
-    seconds: float = PATIENCE,
-) -> None:
-    """Wait for the condition, polling the supervisor meanwhile."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        if supervisor is not None:
-            supervisor.poll()
-        time.sleep(0.02)
-
-
-def is_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    with contextlib.closing(Runs(tmp_path)) as made:
+        yield made
 
 
 # Starting
@@ -221,152 +100,6 @@ def test_a_trainer_that_cannot_be_started_fails_its_run_and_frees_the_slot(runs:
     assert "could not be started" in (runs.run(first).error or "")
 
 
-# Crashing
-
-
-@pytest.mark.parametrize(
-    ("kind", "ending", "console"),
-    [
-        ("exit early", "exit code 3", "no such data set"),
-        ("raise", "exit code 1", "RuntimeError: the gradient ate itself"),
-        ("SIGKILL", "signal SIGKILL", "training 1"),
-        ("SIGSEGV", "signal SIGSEGV", "Fatal Python error: Segmentation fault"),
-        ("silent", "exit code 0 without a word", "training 1"),
-    ],
-)
-def test_a_trainer_that_dies_is_marked_crashed(
-    runs: Runs, kind: str, ending: str, console: str
-) -> None:
-    run_id = runs.queue(kind)
-    supervisor = runs.supervisor()
-    until(lambda: runs.run(run_id).status == "crashed", supervisor)
-    run = runs.run(run_id)
-    assert ending in (run.error or "")
-    assert console in (run.error or "")
-    assert run.ended is not None
-
-
-def test_a_crash_frees_the_slot_and_refuses_open_commands(runs: Runs) -> None:
-    first = runs.queue("wait")
-    runs.queue("finish")
-    supervisor = runs.supervisor()
-    until(lambda: runs.run(first).status == "running", supervisor)
-    send_command(runs.log, first, "checkpoint")
-    runs.process(first).kill()
-    until(lambda: runs.statuses() == ["crashed", "finished"], supervisor)
-    with RunLogReader(runs.log) as reader:
-        assert [command.refusal for command in reader.commands(first)] == ["the run is crashed"]
-
-
-def test_the_error_holds_only_the_last_console_lines_of_this_start(runs: Runs) -> None:
-    folder = runs.root / "run-1"
-    folder.mkdir()
-    (folder / "console.log").write_text("from an earlier start\n")
-    runs.queue("noisy")
-    noise = "".join(f"print('line {n}', end=chr(13)); print('kept {n}')\n" for n in range(3000))
-    runs.script.write_text(noise + "raise SystemExit(9)")
-    supervisor = runs.supervisor()
-    until(lambda: runs.run(1).status == "crashed", supervisor)
-    lines = (runs.run(1).error or "").splitlines()
-    assert "exit code 9" in lines[0]
-    assert lines[1:] == [f"kept {n}" for n in range(2980, 3000)]
-    runs.script.write_text("raise SystemExit(9)")
-    set_status(runs.log, 1, "queued")
-    until(lambda: runs.run(1).status == "crashed", supervisor)
-    assert "console" not in (runs.run(1).error or "")
-
-
-# Supervisors that end
-
-
-def test_a_killed_supervisors_trainer_is_taken_over(runs: Runs) -> None:
-    first, second = runs.queue("wait"), runs.queue("wait")
-    old = runs.supervisor_process()
-    until(lambda: runs.run(first).status == "running")
-    old.kill()
-    old.wait()
-    trainer = runs.process(first)
-    supervisor = runs.supervisor()
-    for _ in range(3):
-        supervisor.poll()
-    assert runs.statuses() == ["running", "queued"]  # not marked, not restarted, slot in use
-    assert runs.process(first) == trainer
-    assert not is_gone(trainer)
-    runs.finish(first)
-    until(lambda: runs.run(second).status == "running", supervisor)
-    assert runs.run(first).status == "finished"
-
-
-def test_a_taken_over_trainer_that_is_killed_is_marked_crashed(runs: Runs) -> None:
-    run_id = runs.queue("wait")
-    old = runs.supervisor_process()
-    until(lambda: runs.run(run_id).status == "running")
-    old.kill()
-    old.wait()
-    supervisor = runs.supervisor()
-    runs.process(run_id).kill()
-    until(lambda: runs.run(run_id).status == "crashed", supervisor)
-    assert "exit code is not known" in (runs.run(run_id).error or "")
-    assert "training 1" in (runs.run(run_id).error or "")
-
-
-def test_a_run_whose_process_went_with_the_machine_is_interrupted(runs: Runs) -> None:
-    run_id = runs.queue("wait")
-    old = runs.supervisor_process()
-    until(lambda: runs.run(run_id).status == "running")
-    trainer = runs.process(run_id)
-    for process in (psutil.Process(old.pid), trainer):
-        process.kill()
-    old.wait()
-    until(lambda: is_gone(trainer))
-    runs.supervisor()
-    assert runs.run(run_id).status == "interrupted"
-    assert "gone when the supervisor started" in (runs.run(run_id).error or "")
-
-
-def test_another_process_under_an_old_id_is_not_taken_for_the_trainer(runs: Runs) -> None:
-    run_id = runs.queue("wait")
-    stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    born = psutil.Process(stranger.pid).create_time()
-    claim_run(runs.log, run_id, process_id=stranger.pid, process_start=born - 3600)
-    set_status(runs.log, run_id, "running")
-    supervisor = runs.supervisor()
-    assert runs.run(run_id).status == "interrupted"
-    supervisor.stop()
-    assert stranger.poll() is None
-    stranger.communicate(b"\n")
-
-
-def test_a_claim_whose_trainer_never_started_is_interrupted(runs: Runs) -> None:
-    run_id = runs.queue("wait")
-    gone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    born = psutil.Process(gone.pid).create_time()
-    claim_run(runs.log, run_id, process_id=gone.pid, process_start=born)
-    gone.kill()
-    gone.wait()
-    runs.supervisor()
-    assert runs.run(run_id).status == "interrupted"
-
-
-def test_a_claim_of_its_own_that_led_to_no_process_is_not_taken_for_a_trainer(runs: Runs) -> None:
-    supervisor = runs.supervisor()
-    run_id = runs.queue("wait")
-    born = psutil.Process().create_time()
-    claim_run(runs.log, run_id, process_id=os.getpid(), process_start=born)
-    supervisor.poll()
-    assert runs.run(run_id).status == "crashed"
-
-
-def test_a_second_supervisor_is_refused(runs: Runs) -> None:
-    supervisor = runs.supervisor()
-    with pytest.raises(SupervisorError, match=rf"already has a supervisor \(process {os.getpid()}"):
-        runs.supervisor()
-    refused = runs.supervisor_process()
-    assert refused.wait(PATIENCE) == 1
-    supervisor.stop()
-    runs.supervisor()  # the folder is free again
-
-
 # Trainers that a person started
 
 
@@ -401,74 +134,6 @@ def test_a_trainer_of_a_terminal_that_dies_is_marked_crashed(runs: Runs) -> None
     process.wait()
     supervisor.poll()
     assert runs.run(run_id).status == "crashed"
-
-
-# Stopping
-
-
-def test_stop_lets_a_trainer_say_its_last_word(runs: Runs) -> None:
-    run_id = runs.queue("polite")
-    supervisor = runs.supervisor()
-    until(lambda: runs.run(run_id).status == "running", supervisor)
-    trainer = runs.process(run_id)
-    supervisor.stop(seconds=PATIENCE)
-    assert is_gone(trainer)
-    assert runs.run(run_id).status == "interrupted"
-    assert runs.run(run_id).error is None  # said by the trainer, not for it
-
-
-def test_stop_kills_what_does_not_listen(runs: Runs) -> None:
-    run_id = runs.queue("deaf")
-    supervisor = runs.supervisor()
-    until(lambda: runs.run(run_id).status == "running", supervisor)
-    trainer = runs.process(run_id)
-    began = time.monotonic()
-    supervisor.stop(seconds=0.5)
-    assert 0.5 <= time.monotonic() - began < PATIENCE
-    assert is_gone(trainer)
-    assert runs.run(run_id).status == "interrupted"
-    assert "SIGKILL" in (runs.run(run_id).error or "")
-
-
-def test_stop_ends_a_taken_over_trainer_too(runs: Runs) -> None:
-    run_id = runs.queue("polite")
-    old = runs.supervisor_process()
-    until(lambda: runs.run(run_id).status == "running")
-    old.kill()
-    old.wait()
-    trainer = runs.process(run_id)
-    runs.supervisor().stop(seconds=PATIENCE)
-    assert is_gone(trainer)
-    assert runs.run(run_id).status == "interrupted"
-
-
-def test_nothing_starts_after_stop_and_stopping_twice_is_fine(runs: Runs) -> None:
-    supervisor = runs.supervisor()
-    supervisor.stop()
-    run_id = runs.queue("wait")
-    supervisor.poll()
-    supervisor.stop()
-    assert runs.run(run_id).status == "queued"
-
-
-def test_run_forever_trains_until_it_is_stopped(runs: Runs) -> None:
-    run_id = runs.queue("finish")
-    supervisor = runs.supervisor()
-    thread = threading.Thread(target=supervisor.run_forever)
-    thread.start()
-    until(lambda: runs.run(run_id).status == "finished")
-    supervisor.stop()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-
-
-def test_ctrl_c_ends_run_forever_and_leaves_the_trainer_to_stop(runs: Runs) -> None:
-    run_id = runs.queue("wait")
-    process = runs.supervisor_process()
-    until(lambda: runs.run(run_id).status == "running")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE) != 0  # KeyboardInterrupt came out of run_forever
-    assert not is_gone(runs.process(run_id))
 
 
 # Trouble
