@@ -27,7 +27,7 @@ class FeaturePrior(nn.Module):
         mean: [C, d] mu_c; 0 until the class is seen.
         spread: [C, d] sigma_c with `spread="std"`, else the variance sigma_c^2.
         n_seen: [C] int64, rows observed.
-        n_spread: [C] int64, batches whose spread counted.
+        n_spread: [C] int64, batches whose spread counted; kept with `single="keep"` only.
     """
 
     mean: Tensor
@@ -85,35 +85,41 @@ class FeaturePrior(nn.Module):
         if not len(labels):
             return
         x = features.detach().to(self.mean.dtype)
+        row = torch.arange(len(labels), device=labels.device)
         counted = (labels >= 0) & (labels < len(self.mean)) & x.sum(dim=1).isfinite()
         target = torch.where(counted, labels, 0)
-        slot = self._slots(target, counted)
-        n, batch_mean, batch_spread = _batch_statistics(x, slot, unbiased=self.unbiased)
-        if self.spread_kind == "std":
-            batch_spread.pow_(0.5)  # sqrt_ takes five times as long where there are zeros
+        slot = self._slots(target, torch.where(counted, row, len(row)))
+        n, total, squares = _sums(x, slot)
 
         # The rate r: m, or 1 for a class's first batch; 0 for slots that stand for no class.
-        leads = slot == torch.arange(len(slot), device=slot.device)
-        gives_spread = leads if self.single == "zero" else leads & (n[:, 0] > 1)
-        rate = _rate(self.n_seen.index_select(0, target), leads, m, x.dtype)
-        spread_rate = _rate(self.n_spread.index_select(0, target), gives_spread, m, x.dtype)
+        leads = slot == row
+        rate = spread_rate = _rate(self.n_seen.index_select(0, target), leads, m, x.dtype)
+        if self.single == "keep":
+            gives_spread = leads & (n[:, 0] > 1)
+            spread_rate = _rate(self.n_spread.index_select(0, target), gives_spread, m, x.dtype)
+            self.n_spread.index_add_(0, target, gives_spread.long())
 
-        # mu <- mu + r (mu^t - mu), sigma <- sigma + r (s^t - sigma), in place of mu^t and s^t.
-        delta = batch_mean.sub_(self.mean.index_select(0, target))
-        change = batch_spread.sub_(self.spread.index_select(0, target)).mul_(spread_rate)
-        if self.spread_kind == "ew":  # v <- (1 - r)(v + r delta^2) + r var^t
-            change.addcmul_(delta.square(), spread_rate * (1 - spread_rate))
-        self.mean.index_add_(0, target, delta.mul_(rate))
+        # mu <- (1 - r) mu + r mu^t as a change: -r mu + r mu^t; sigma likewise.
+        mean_change = self.mean.index_select(0, target).mul_(-rate)
+        mean_change.addcmul_(total, rate / n.clamp(min=1))
+        change = self.spread.index_select(0, target).mul_(-spread_rate)
+        freedom = (n - 1 if self.unbiased else n).clamp(min=1)
+        if self.spread_kind == "std":  # sqrt_ would be several times slower where there are zeros
+            change.addcdiv_(spread_rate / freedom.sqrt(), squares.rsqrt_())
+        else:
+            change.addcmul_(squares, spread_rate / freedom)
+        if self.spread_kind == "ew":  # v <- (1 - r)(v + r delta^2) + r var^t, delta = mu^t - mu
+            by_rate = spread_rate * (1 - spread_rate) / rate.clamp(min=m).square()
+            change.addcmul_(mean_change.square(), by_rate)
+        self.mean.index_add_(0, target, mean_change)
         self.spread.index_add_(0, target, change)
         self.n_seen.index_add_(0, target, counted.long())
-        self.n_spread.index_add_(0, target, gives_spread.long())
 
-    def _slots(self, target: Tensor, counted: Tensor) -> Tensor:
+    def _slots(self, target: Tensor, row: Tensor) -> Tensor:
         """[N] the slot of each row: the first row of its class, or N for rows left out."""
-        row = torch.arange(len(target), device=target.device)
-        nowhere = torch.where(counted, row, len(row))
-        first = torch.full_like(self.n_seen, len(row)).scatter_reduce_(0, target, nowhere, "amin")
-        return torch.where(counted, first.index_select(0, target), len(row))
+        outside = len(row)
+        first = torch.full_like(self.n_seen, outside).scatter_reduce_(0, target, row, "amin")
+        return torch.where(row < outside, first.index_select(0, target), outside)
 
     def _check(self, features: Tensor, labels: Tensor) -> None:
         feature_dim = self.mean.shape[1]
@@ -129,21 +135,19 @@ class FeaturePrior(nn.Module):
             )
 
 
-def _batch_statistics(x: Tensor, slot: Tensor, *, unbiased: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Per slot the number of rows n [N, 1], their mean [N, d] and their variance [N, d].
+def _sums(x: Tensor, slot: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Per slot the number of rows n [N, 1], their sum [N, d] and squared deviations [N, d].
 
-    The variance is the sum of squared deviations from the mean, not E[x^2] - E[x]^2, which
-    cancels. A slot without rows holds zeros. Row N of the sums, which takes in what is left
-    out, whatever it is, is cut off.
+    The deviations are from the slot's mean: E[x^2] - E[x]^2 would cancel. A slot without rows
+    holds zeros. Row N of the sums, which takes in what is left out, is cut off.
     """
     rows, dim = x.shape
-    n = x.new_zeros(rows + 1).index_add_(0, slot, torch.ones_like(x[:, 0]))[:, None]
-    mean = x.new_zeros(rows + 1, dim).index_add_(0, slot, x).div_(n.clamp(min=1))
-    deviation = mean.index_select(0, slot)
-    squares = torch.sub(x, deviation, out=deviation).square_()
-    variance = x.new_zeros(rows + 1, dim).index_add_(0, slot, squares)
-    variance.div_((n - 1 if unbiased else n).clamp(min=1))
-    return n[:rows], mean[:rows], variance[:rows]
+    n = x.new_zeros(rows + 1).index_add_(0, slot, x.new_ones(rows))[:, None]
+    total = x.new_zeros(rows + 1, dim).index_add_(0, slot, x)
+    share = (1 / n).index_select(0, slot)
+    deviation = torch.addcmul(x, total.index_select(0, slot), share, value=-1)
+    squares = x.new_zeros(rows + 1, dim).index_add_(0, slot, deviation.square_())
+    return n[:rows], total[:rows], squares[:rows]
 
 
 def _rate(past: Tensor, used: Tensor, m: float, dtype: torch.dtype) -> Tensor:
