@@ -179,5 +179,8 @@ def test_validation_losses_are_deterministic_and_leave_no_trace() -> None:
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
     assert int(first[1].sum()) == 2 * 16
+    other = ours.validation_losses(features, proposals, SHAPES, targets, same_rois=False)
+    assert not torch.equal(other[0], first[0])
+    assert int(other[1].sum()) == 2 * 16
     after = ours.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())

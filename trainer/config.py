@@ -214,6 +214,11 @@ class RunConfig(BaseModel):
     validation_sampler: Literal["uniform", "repeat_factor"] = knob(
         "repeat_factor", "Validation", "sampling of the adaptation set"
     )
+    validation_pipeline: Literal["test", "train"] = knob(
+        "test", "Validation",
+        "test: images as they are, the same RoIs every epoch; train: flips and random RoIs, as "
+        "the official code has it",
+    )  # fmt: skip
     evaluate_every: Count = knob(1, "Validation", "epochs between two AP evaluations")
 
     # Log

@@ -215,11 +215,13 @@ class Trainer:
         num = len(self.data.categories) + 1
         loss_sum = torch.zeros(num, dtype=torch.float64, device=self.device)
         count = torch.zeros(num, dtype=torch.int64, device=self.device)
-        loader = adaptation_loader(self.config, self.data.holdout)
+        loader = adaptation_loader(self.config, self.data.holdout, epoch=self.at.epoch)
         self.console.phase(self._label("validation"))
         for batch in loader:
             self._progress("validation")
-            batch_sum, batch_count = self.model.validation_losses(*self._to_device(batch))
+            batch_sum, batch_count = self.model.validation_losses(
+                *self._to_device(batch), same_rois=self.config.validation_pipeline == "test"
+            )
             loss_sum += batch_sum
             count += batch_count
             self.console.advance(total=len(loader))

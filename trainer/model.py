@@ -81,17 +81,18 @@ class FASAMaskRCNN(GeneralizedRCNN):
 
     @torch.no_grad()
     def validation_losses(
-        self, images: list[Tensor], targets: list[dict[str, Tensor]]
+        self, images: list[Tensor], targets: list[dict[str, Tensor]], *, same_rois: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Per-class sums of the classification loss and RoI counts, [C + 1] each.
 
         Call it in eval mode: it uses test-time proposals and leaves prior and losses alone.
+        `same_rois` samples the same RoIs of an image at every call.
         """
         resized, resized_targets = self.transform(images, targets)
         features = self.backbone(resized.tensors)
         proposals, _ = self.rpn(resized, features)
         return self.roi_heads.validation_losses(
-            features, proposals, resized.image_sizes, resized_targets
+            features, proposals, resized.image_sizes, resized_targets, same_rois=same_rois
         )
 
 

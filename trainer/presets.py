@@ -49,6 +49,7 @@ PRESETS: dict[str, Preset] = {
             "generator": "global",
             "adapt_on": "test",
             "validation_sampler": "uniform",
+            "validation_pipeline": "train",
         },
     ),
     "static-1": Preset("FA without FS, s = 1", {"sampling": "static", "initial_scale": 1.0}),

@@ -190,11 +190,13 @@ class FASARoIHeads(RoIHeads):
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
         targets: list[dict[str, Tensor]],
+        *,
+        same_rois: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Per-class classification loss, without a trace in the prior or any loss state.
 
-        The RoIs of an image are sampled with a generator seeded by the image's id, so that
-        every epoch sees the same draw (METHODS section 5).
+        With `same_rois` the RoIs of an image are sampled with a generator seeded by the image's
+        id, so that every epoch sees the same draw; else with torch's own generator.
 
         Returns:
             [C + 1] float64 loss sums and [C + 1] int64 RoI counts; the last entry is background.
@@ -206,7 +208,7 @@ class FASARoIHeads(RoIHeads):
             candidates, boxes, [target["labels"] for target in theirs]
         )
         keep = [
-            self._sample_rois(image_labels, seed=int(target["image_id"]))
+            self._sample_rois(image_labels, int(target["image_id"]) if same_rois else None)
             for image_labels, target in zip(labels, targets, strict=True)
         ]
         sampled = [box[index] for box, index in zip(candidates, keep, strict=True)]
@@ -219,9 +221,9 @@ class FASARoIHeads(RoIHeads):
         loss_sum.index_add_(0, ours, losses.double())
         return loss_sum, torch.bincount(ours, minlength=self.num_classes + 1)
 
-    def _sample_rois(self, labels: Tensor, *, seed: int) -> Tensor:
+    def _sample_rois(self, labels: Tensor, seed: int | None) -> Tensor:
         """Indices of at most `batch_size_per_image` RoIs, positives first up to their share."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
         total = self.fg_bg_sampler.batch_size_per_image
         most = int(total * self.fg_bg_sampler.positive_fraction)
         positive = _shuffled(torch.where(labels >= 1)[0], generator)[:most]
@@ -280,6 +282,6 @@ def _as_torchvision(targets: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]
     return [{**target, "labels": target["labels"] + 1} for target in targets]
 
 
-def _shuffled(values: Tensor, generator: torch.Generator) -> Tensor:
+def _shuffled(values: Tensor, generator: torch.Generator | None) -> Tensor:
     order = torch.randperm(len(values), generator=generator)
     return values[order.to(values.device)]

@@ -33,9 +33,12 @@ class TrainableModel(Protocol):
         """In training mode, the losses (scalars), each under its own key."""
 
     def validation_losses(
-        self, images: list[Tensor], targets: list[dict[str, Tensor]]
+        self, images: list[Tensor], targets: list[dict[str, Tensor]], *, same_rois: bool
     ) -> tuple[Tensor, Tensor]:
-        """Per-class sums of the classification loss and their counts, [C + 1] each."""
+        """Per-class sums of the classification loss and their counts, [C + 1] each.
+
+        `same_rois` asks for the same regions of an image at every call.
+        """
 
     # Of every torch module
 

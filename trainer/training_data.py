@@ -125,24 +125,25 @@ def train_loader(
     return _loader(config, Subset(view, indices))
 
 
-def adaptation_loader(config: RunConfig, holdout: DetectionDataset) -> DataLoader:
-    """The batches of the validation-loss pass: the same images in every epoch, not flipped."""
+def adaptation_loader(config: RunConfig, holdout: DetectionDataset, *, epoch: int) -> DataLoader:
+    """The batches of the validation-loss pass: the same images in every epoch.
+
+    They are flipped only where `validation_pipeline` is that of training.
+    """
     indices: Sequence[int] = range(len(holdout))
     if config.validation_sampler == "repeat_factor":
         factors = repeat_factors(
             holdout.image_categories, holdout.num_classes, config.repeat_threshold
         )
         indices = epoch_indices(factors, epoch=0, seed=config.seed, rounding="ceil")
-    return _loader(config, Subset(_unchanged(holdout), indices))
+    flips = config.flip_probability if config.validation_pipeline == "train" else 0.0
+    view = EpochView(holdout, seed=config.seed, epoch=epoch, flip_probability=flips)
+    return _loader(config, Subset(view, indices))
 
 
 def evaluation_loader(config: RunConfig, test: DetectionDataset) -> DataLoader:
     """The test images in the order of their json."""
-    return _loader(config, _unchanged(test))
-
-
-def _unchanged(dataset: DetectionDataset) -> EpochView:
-    return EpochView(dataset, seed=0, epoch=0, flip_probability=0.0)
+    return _loader(config, EpochView(test, seed=0, epoch=0, flip_probability=0.0))
 
 
 def _loader(config: RunConfig, dataset: Dataset) -> DataLoader:
