@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "server.enableAgentApi": False,
+    "logger.hideWelcomeMessage": True,
     "server.headless": True,
     "server.fileWatcherType": "none",
     "theme.baseFontSize": 15,
@@ -93,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
+    print(f"dashboard: http://{options.address}:{options.port}", flush=True)
     app = build_app(options.runs)
     listen = {"server.address": options.address, "server.port": options.port}
     app.run(config={**SETTINGS, **listen})

@@ -89,3 +89,11 @@ def test_the_dashboard_imports_no_torch() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert result.returncode == 0
+
+
+def test_nothing_is_fetched_from_another_host() -> None:
+    for path in assets.OWN_FILES.iterdir():
+        if path.suffix in assets.MEDIA_TYPES:
+            text = path.read_text()
+            assert "http://" not in text
+            assert "https://" not in text
