@@ -47,6 +47,8 @@ export function smooth(values, weight) {
 // At most about MOST_POINTS points between the x `from` and `to`; each bucket keeps its lowest and
 // highest value, so no spike is lost. One point either side stays, for lines that leave the view.
 export function thin(x, y, from = -Infinity, to = Infinity) {
+  // Copies: Plotly takes an array it has seen for unchanged, and ours grow in place.
+  if (x.length <= MOST_POINTS) return { x: x.slice(), y: y.slice() };
   let first = 0;
   let last = x.length;
   while (first + 1 < last && x[first + 1] < from) first += 1;
