@@ -42,7 +42,6 @@ def up(folder: RunsFolder, *, port: int, address: str, demo: bool) -> int:
         [sys.executable, "-m", "app.server", f"--runs={folder.root}"]
         + [f"--port={port}", f"--address={address}"]
     )
-    print(f"FASA Live: http://{address}:{port}  (runs in {folder.root.resolve()})", flush=True)
     signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
     threading.Thread(target=_say_when_ended, args=(dashboard,), daemon=True).start()
     try:

@@ -76,6 +76,8 @@ def dashboard() -> Iterator[Callable[[Path], str]]:
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
+        if os.environ.get("FASA_REQUIRE_BROWSER"):  # CI: a test that cannot run is a failure
+            pytest.fail("chromium is not installed on this machine")
         pytest.skip("chromium is not installed on this machine")
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=path, args=FLAGS)
