@@ -126,7 +126,7 @@ def main() -> int:
     )
     batched, looped = (statistics.median(times[name]) for name in ("batched", "loop"))
     ratio = looped / batched
-    classes = statistics.mean(len(labels.unique()) for _, labels in batches)
+    classes = statistics.mean(len(set(labels.tolist())) for _, labels in batches)
     print(
         f"C={NUM_CLASSES} d={FEATURE_DIM}, {POSITIVES} positives of {classes:.0f} classes a step "
         f"({source}), {THREADS} threads, medians of {ROUNDS * BATCHES} steps\n"

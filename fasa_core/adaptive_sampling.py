@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from fasa_core.super_groups import SuperGroups
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Evaluation = tuple[Floats, Floats]  # loss sums and RoI counts, [C + 1] each
+GroupLosses = tuple[Mask, float | None, float | None]  # deciding classes [C], before, now
 Reason = Literal["fell", "rose", "tie", "baseline", "no validation data", "static"]
 
 
@@ -206,33 +209,22 @@ class AdaptiveSampling(nn.Module):
             ValueError: for other shapes, or a value that is negative or not finite.
         """
         loss, number = self._per_slot("loss_sum", loss_sum), self._per_slot("count", count)
-        before: tuple[Floats, Floats] | None = None
+        before: Evaluation | None = None
         if self.evaluations:
             before = (self.previous_loss.cpu().numpy(), self.previous_count.cpu().numpy())
-        losses = _group_losses(groups, (loss, number), before, statistic=self.group_statistic)
         old = self.probability.cpu().numpy().astype(np.float64)
-        new, decision = old.copy(), np.zeros(len(old), dtype=np.int64)
+        factors = {"fell": alpha, "rose": beta}
         reports = []
-        for group, (with_data, loss_before, loss_after) in enumerate(losses):
-            reason = self._reason(with_data, loss_before, loss_after, first=before is None)
-            factor = {"fell": alpha, "rose": beta}.get(reason, 1.0)
-            members = groups.group_of_class == group
-            raised = old[members] * factor
-            new[members] = raised.clip(0, 1)
-            decision[members] = {"fell": 1, "rose": -1}.get(reason, 0)
-            reports.append(
-                GroupReport(
-                    group=group,
-                    members=_indices(members),
-                    noise_members=_indices(members & groups.noise),
-                    with_data=_indices(with_data),
-                    loss_before=loss_before,
-                    loss_after=loss_after,
-                    factor=factor,
-                    reason=reason,
-                    clamped=np.flatnonzero(members)[raised > 1].tolist(),
-                )
-            )
+        for group, losses in enumerate(
+            _group_losses(groups, (loss, number), before, statistic=self.group_statistic)
+        ):
+            reason = self._reason(losses)
+            factor = factors.get(reason, 1.0)
+            reports.append(_explain(group, groups, losses, old, reason=reason, factor=factor))
+        new, decision = old.copy(), np.zeros(len(old), dtype=np.int64)
+        for report in reports:
+            new[report.members] = (old[report.members] * report.factor).clip(0, 1)
+            decision[report.members] = {"fell": 1, "rose": -1}.get(report.reason, 0)
         self._store(groups, loss, number, new)
         return AdaptationReport(
             epoch=epoch,
@@ -248,17 +240,11 @@ class AdaptiveSampling(nn.Module):
             probability_after=self.probability.cpu().numpy().astype(np.float64),
         )
 
-    def _reason(
-        self,
-        with_data: NDArray[np.bool_],
-        before: float | None,
-        after: float | None,
-        *,
-        first: bool,
-    ) -> Reason:
-        if not with_data.any():
+    def _reason(self, losses: GroupLosses) -> Reason:
+        _, before, after = losses
+        if after is None:
             return "no validation data"
-        if first or before is None or after is None:
+        if before is None:
             return "baseline"
         if self.static:
             return "static"
@@ -293,16 +279,39 @@ class AdaptiveSampling(nn.Module):
         return padded
 
 
+def _explain(
+    group: int,
+    groups: SuperGroups,
+    losses: GroupLosses,
+    probability: Floats,
+    *,
+    reason: Reason,
+    factor: float,
+) -> GroupReport:
+    with_data, before, after = losses
+    members = groups.group_of_class == group
+    return GroupReport(
+        group=group,
+        members=_indices(members),
+        noise_members=_indices(members & groups.noise),
+        with_data=_indices(with_data),
+        loss_before=before,
+        loss_after=after,
+        factor=factor,
+        reason=reason,
+        clamped=_indices(members & (probability * factor > 1)),
+    )
+
+
 def _group_losses(
     groups: SuperGroups,
-    after: tuple[Floats, Floats],
-    before: tuple[Floats, Floats] | None,
+    after: Evaluation,
+    before: Evaluation | None,
     *,
     statistic: Literal["mean", "sum"],
-) -> list[tuple[NDArray[np.bool_], float | None, float | None]]:
+) -> list[GroupLosses]:
     """Per super-group: the [C] mask of classes that decide, its loss before and its loss now.
 
-    An evaluation is a pair of loss sums and RoI counts, each [C + 1].
     "mean": the mean over classes with data in both evaluations of S_c / n_c.
     "sum": the sum over classes of S_c, divided by all RoIs of the evaluation.
     """
@@ -313,23 +322,23 @@ def _group_losses(
     now = _class_losses(after, statistic)
     then = None if before is None else _class_losses(before, statistic)
     reduce = np.mean if statistic == "mean" else np.sum
-    result: list[tuple[NDArray[np.bool_], float | None, float | None]] = []
+    result: list[GroupLosses] = []
     for group in range(groups.num_groups):
         deciding = has_data & (groups.group_of_class == group)
-        loss_after = float(reduce(now[deciding])) if deciding.any() else None
-        loss_before = None
-        if then is not None and deciding.any():
-            loss_before = float(reduce(then[deciding]))
-        result.append((deciding, loss_before, loss_after))
+        if not deciding.any():
+            result.append((deciding, None, None))
+            continue
+        loss_before = None if then is None else float(reduce(then[deciding]))
+        result.append((deciding, loss_before, float(reduce(now[deciding]))))
     return result
 
 
-def _class_losses(evaluation: tuple[Floats, Floats], statistic: Literal["mean", "sum"]) -> Floats:
+def _class_losses(evaluation: Evaluation, statistic: Literal["mean", "sum"]) -> Floats:
     loss, number = evaluation
     below = number[:-1] if statistic == "mean" else number.sum()
     return loss[:-1] / np.maximum(below, 1)
 
 
-def _indices(mask: NDArray[np.bool_]) -> list[int]:
+def _indices(mask: Mask) -> list[int]:
     indices: list[int] = np.flatnonzero(mask).tolist()
     return indices

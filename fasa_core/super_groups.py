@@ -78,9 +78,9 @@ def form_super_groups(
     members = chosen.nonzero()[:, 0]
     group_of_class = np.full(len(mean), -1, dtype=np.int64)
     noise = np.zeros(len(mean), dtype=np.bool_)
-    index = members.cpu().numpy()
-    if not len(index):
+    if not seen.any():
         return SuperGroups(group_of_class, noise)
+    index = members.cpu().numpy()
     if options.clustering != "dbscan":
         sign = 1 if options.clustering == "affinity_propagation" else -1
         group_of_class[index] = _propagate_affinity(mean[members], sign)
@@ -172,12 +172,9 @@ def _scan_density(distance: NDArray[np.float64], options: FASAOptions) -> SuperG
 
 
 def _falling_quantiles(start: float) -> list[float]:
-    steps = int(round(start / _QUANTILE_STEP, 9))
-    return [start] + [
-        round(start - step * _QUANTILE_STEP, 9)
-        for step in range(1, steps + 1)
-        if start - step * _QUANTILE_STEP >= _QUANTILE_STEP - 1e-9
-    ]
+    """start, start - 0.1, ... as far as 0.1, and start itself at least."""
+    steps = max(1, int(start / _QUANTILE_STEP + 1e-9))
+    return [round(start - step * _QUANTILE_STEP, 9) for step in range(steps)]
 
 
 def _propagate_affinity(mean: Tensor, sign: int) -> NDArray[np.int64]:

@@ -236,6 +236,12 @@ def test_hardly_any_class_seen(clustering: Any, seen: int) -> None:
     assert (groups.num_groups == 0) == (seen == 0)
 
 
+def test_nothing_seen_forms_no_group_even_with_unseen_classes_included() -> None:
+    mean = torch.zeros(3, 2)
+    groups = form_super_groups(mean, mean, torch.zeros(3), FASAOptions(cluster_unseen=True))
+    assert groups.num_groups == 0
+
+
 def test_coincident_classes_form_one_group() -> None:
     mean = torch.ones(5, 3)
     groups = form_super_groups(mean, torch.zeros(5, 3), torch.ones(5), FASAOptions())
