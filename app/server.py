@@ -1,6 +1,6 @@
 """The dashboard's server: Streamlit's ASGI app with our live routes, served by uvicorn.
 
-    python -m app.server --runs RUNS --port 8501 --address 127.0.0.1
+python -m app.server --runs RUNS --port 8501 --address 127.0.0.1
 """
 
 from __future__ import annotations

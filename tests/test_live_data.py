@@ -166,9 +166,7 @@ def test_the_head_tells_how_the_run_goes(synthetic: SyntheticRun, client: TestCl
     assert run["seconds_left"] >= 0
 
 
-def test_a_rewind_makes_the_caller_start_again(
-    synthetic: SyntheticRun, client: TestClient
-) -> None:
+def test_a_rewind_makes_the_caller_start_again(synthetic: SyntheticRun, client: TestClient) -> None:
     head, _ = ask(client, "scalars:0:loss/total")
     cursor, rewinds = head["frames"][0]["cursor"], head["run"]["rewinds"]
     assert synthetic.writer
