@@ -1,6 +1,7 @@
 """Whole runs on a small demo set: reproducible, resumable, steerable, and honest when they fail."""
 
 import math
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,20 +129,20 @@ def test_a_stopped_run_goes_on_bit_for_bit(folder: RunsFolder, finished: int) ->
 
 def _stop_at(folder: RunsFolder, run_id: int, *, step: int) -> None:
     """Execute a run in a thread's company that asks it to stop once it has come to `step`."""
-    import threading
-    import time
+    over = threading.Event()
 
     def ask() -> None:
         reader = RunLogReader(folder.run_log)
-        while reader.run(run_id).step < step:
-            time.sleep(0.05)
+        while reader.run(run_id).step < step and not over.wait(0.05):
+            pass
         send_command(folder.run_log, run_id, "stop", {})
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     try:
         assert execute(folder, run_id) == "stopped"
     finally:
+        over.set()
         thread.join()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ from data.holdout import holdout_indices
 from data.repeat_factor import epoch_indices, repeat_factors, uniform_indices
 from data.transforms import EpochView, collate
 from trainer.config import RunConfig
+
+# Loader processes are not forked from the trainer: the run log's thread may hold a lock that a
+# forked child would wait for without end. The server they are forked from loads torch once.
+_WORKERS = multiprocessing.get_context("forkserver")
+_WORKERS.set_forkserver_preload(["data.transforms"])
 
 _DEMO_SEED = 0  # one demo set for every run, so that runs can be compared
 
@@ -152,6 +158,7 @@ def _loader(config: RunConfig, dataset: Dataset) -> DataLoader:
         batch_size=config.batch_size,
         collate_fn=collate,
         num_workers=config.workers,
+        multiprocessing_context=_WORKERS if config.workers else None,
         # A loader draws a seed for its workers; from torch's own generator, a resumed epoch,
         # which makes one loader more, would go on with other numbers.
         generator=torch.Generator(),
