@@ -44,6 +44,7 @@ def kill_and_check(path: Path, lifetime: float) -> None:
         process = multiprocessing.get_context("spawn").Process(target=train, args=(path,))
         process.start()
         while reader.run(1).rewinds == rewinds:
+            assert process.is_alive(), "the writing process ended by itself"
             time.sleep(0.01)
     time.sleep(lifetime)
     assert process.pid is not None

@@ -238,10 +238,12 @@ def test_a_run_that_is_not_there(path: Path, tmp_path: Path) -> None:
 
 
 def test_close_commits_the_rest_and_ends_the_thread(path: Path) -> None:
+    before = set(threading.enumerate())
     writer = RunLogWriter(path, 1, commit_interval=60.0)
+    assert len(set(threading.enumerate()) - before) == 1
     writer.scalars({"loss/total": 1.0}, step=1, epoch=0)
     writer.close()
-    assert "run-log" not in [thread.name for thread in threading.enumerate()]
+    assert set(threading.enumerate()) <= before
     with RunLogReader(path) as reader:
         assert len(reader.scalars(1)) == 1
     writer.close()  # twice does no harm
