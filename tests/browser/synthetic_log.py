@@ -89,6 +89,7 @@ class SyntheticRun:
             self.writer.scalars(knobs, step=0, epoch=0)
         self.snapshot()
         self.progress("training")
+        assert self.writer.flush()  # a test that opens a page next has to find all of this
         return self.writer
 
     @property
