@@ -295,7 +295,7 @@ class Column:
 
 
 TABLE_COLUMNS: tuple[Column, ...] = (
-    Column("probability", "p", CLASS_FIELDS["probability"].meaning, "latest:probability",
+    Column("probability", "p × 1,000", CLASS_FIELDS["probability"].meaning, "latest:probability",
            transform="per_thousand"),
     Column("change", "last change", "factor the last adaptation applied to p",
            "change:probability", "factor"),
