@@ -22,10 +22,10 @@ NUM_CLASSES = 1203
 
 
 def train(path: Path) -> None:
-    """Go on from the last stored step, as a resumed run does, until somebody kills this."""
+    """Go on from the last step stored whole, as a resumed run does, until somebody kills this."""
     with RunLogReader(path) as reader:
-        rows = reader.scalars(1, ["loss/total"])
-    step = rows[-1].step if rows else 0
+        events = reader.events(1)  # the last of a step's calls: a step with its event is whole
+    step = events[-1].step if events else 0
     writer = RunLogWriter(path, 1)
     writer.truncate_after(step)
     while True:
