@@ -117,24 +117,31 @@ def test_the_same_seed_gives_the_same_losses_to_the_bit(folder: RunsFolder, fini
     assert _losses(folder, other)[:5] != _losses(folder, finished)[:5]
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(folder: RunsFolder, finished: int) -> None:
-    """Stopped in the middle of an epoch, then executed again."""
-    run_id = _queue(folder, workers=1)
-    _stop_at(folder, run_id, step=13)
+@pytest.mark.parametrize(
+    ("step", "phase"), [(13, "training"), (9, "validation"), (9, "evaluation")]
+)
+def test_a_stopped_run_goes_on_bit_for_bit(
+    folder: RunsFolder, finished: int, step: int, phase: str
+) -> None:
+    """Stopped in the middle of an epoch or of a pass after it, then executed again."""
+    run_id = _queue(folder, workers=1 if phase == "training" else 0)
+    _stop_at(folder, run_id, step=step, phase=phase)
     reader = RunLogReader(folder.run_log)
     assert reader.run(run_id).step < reader.run(finished).step
     assert execute(folder, run_id) == "finished"
     assert _losses(folder, run_id) == _losses(folder, finished)
 
 
-def _stop_at(folder: RunsFolder, run_id: int, *, step: int) -> None:
-    """Execute a run in a thread's company that asks it to stop once it has come to `step`."""
+def _stop_at(folder: RunsFolder, run_id: int, *, step: int, phase: str) -> None:
+    """Execute a run in a thread's company that asks it to stop at a step and phase."""
     over = threading.Event()
 
     def ask() -> None:
         reader = RunLogReader(folder.run_log)
-        while reader.run(run_id).step < step and not over.wait(0.05):
-            pass
+        while not over.wait(0.02):
+            run = reader.run(run_id)
+            if run.step > step or (run.step == step and run.phase == phase):
+                break
         send_command(folder.run_log, run_id, "stop", {})
 
     thread = threading.Thread(target=ask, daemon=True)

@@ -42,11 +42,13 @@ class Position:
         step: training steps done.
         epoch: the epoch at work, from 0; equal to the number of epochs when all are done.
         batch: batches done in it.
+        adapted: whether its adaptation is done too.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    adapted: bool = False
 
 
 class Trainer:
@@ -112,9 +114,11 @@ class Trainer:
         try:
             while self.at.epoch < self.config.epochs:
                 self._train_epoch()
-                self._adapt()
+                if not self.at.adapted:
+                    self._adapt()
+                    self.at.adapted = True
                 self._evaluate()
-                self.at = Position(self.at.step, self.at.epoch + 1, 0)
+                self.at = Position(self.at.step, self.at.epoch + 1)
                 self._keep(every=self.config.checkpoint_every)
             self._progress("done")
         except StopRequested:
@@ -174,7 +178,7 @@ class Trainer:
         self.console.advance(f"loss {sum(losses.values()):.3f}", total=batches)
 
     def _listen(self) -> None:
-        """Take commands: before every step of training."""
+        """Take commands: before every step of training, and every batch of a pass."""
         where = {"step": self.at.step, "epoch": self.at.epoch}
         applied = self.control.at_step(**where)
         if "set" in applied:
@@ -218,6 +222,7 @@ class Trainer:
         loader = adaptation_loader(self.config, self.data.holdout, epoch=self.at.epoch)
         self.console.phase(self._label("validation"))
         for batch in loader:
+            self._listen()
             self._progress("validation")
             batch_sum, batch_count = self.model.validation_losses(
                 *self._to_device(batch), same_rois=self.config.validation_pipeline == "test"
@@ -248,6 +253,7 @@ class Trainer:
         self.console.say(f"epoch {done}/{self.config.epochs}  mask {shown}")
 
     def _evaluated_batch(self, total: int) -> None:
+        self._listen()
         self._progress("evaluation")
         self.console.advance(total=total)
 
