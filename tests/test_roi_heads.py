@@ -1,7 +1,5 @@
 """The RoI heads: equal to torchvision's own where they should be, and FASA where it belongs."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -128,24 +126,21 @@ def test_the_detections_are_torchvisions() -> None:
         torch.testing.assert_close(mine["masks"], its["masks"])
 
 
-@pytest.mark.parametrize("make", [torch.zeros, torch.ones])
-def test_an_image_without_objects_trains_without_box_and_mask_loss(
-    make: Callable[..., Tensor],
-) -> None:
-    ours = _ours(_parts(), agnostic=True)
-    features, proposals, targets = _inputs()
+@pytest.mark.parametrize("agnostic", [True, False])
+def test_an_image_without_objects_trains_without_box_and_mask_loss(agnostic: bool) -> None:
+    ours = _ours(_parts(), agnostic=agnostic)
+    features, proposals, _ = _inputs()
     empty = {
         "boxes": torch.zeros(0, 4),
         "labels": torch.zeros(0, dtype=torch.int64),
         "masks": torch.zeros(0, 64, 64, dtype=torch.uint8),
-        "image_id": make(1),
+        "image_id": torch.tensor(1),
     }
     _, losses = ours.train()(features, proposals, SHAPES, [empty, empty])
-    assert float(losses["box"]) == 0
-    assert float(losses["mask"]) == 0
+    assert float(losses["box"].detach()) == 0
+    assert float(losses["mask"].detach()) == 0
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in ours.parameters() if p.requires_grad)
-    assert len(targets) == 2
 
 
 def test_fasa_sees_the_foreground_and_trains_the_classifier_alone() -> None:
