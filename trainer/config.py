@@ -7,6 +7,7 @@ the names and defaults of `fasa_core.options.FASAOptions`; a test holds the two 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,6 +38,19 @@ def knob(
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+BACKBONE_WORDS = ("imagenet", "none")  # values of `backbone_weights` that are no path
+
+# A fork goes on from a checkpoint: its order of images, its weights and its optimizers' memory.
+_FIXED_IN_A_FORK = frozenset((
+    "seed", "data", "demo_classes", "annotations", "images", "holdout_annotations",
+    "holdout_images", "holdout_share", "drop_empty", "train_sampler", "repeat_threshold",
+    "repeat_rounding", "batch_size", "backbone", "backbone_weights", "freeze_backbone",
+    "fpn_channels", "feature_dim", "mask_layers", "mask_channels", "class_agnostic_box",
+    "class_agnostic_mask", "anchor_sizes", "optimizer", "classifier_optimizer", "spread",
+    "generator",
+))  # fmt: skip
 
 
 class RunConfig(BaseModel):
@@ -148,6 +162,10 @@ class RunConfig(BaseModel):
         10.0, "Optimisation", "bound on the gradient norm; 0 for none", ge=0
     )
 
+    learning_rate_factor: float = knob(
+        1.0, "Optimisation", "on every learning rate, over its schedule", live=True, ge=0, le=100
+    )
+
     # FASA (names and defaults as in fasa_core.options.FASAOptions)
     fasa: bool = knob(True, "FASA", "off: the baseline, without virtual features")
     m: float = knob(0.1, "FASA", "momentum of the prior (Eq. 2)", live=True, gt=0, le=1)
@@ -227,6 +245,9 @@ class RunConfig(BaseModel):
     )
     checkpoint_every: Count = knob(1, "Log", "epochs between two checkpoints", unit="epochs")
     keep_checkpoints: Count = knob(3, "Log", "newest checkpoints kept on disk")
+    keep_every: int = knob(
+        4, "Log", "keep the checkpoint of every n-th epoch too; 0 for none", unit="epochs", ge=0
+    )
 
     @model_validator(mode="after")
     def _data_has_files(self) -> RunConfig:
@@ -271,21 +292,101 @@ def live_knobs() -> dict[str, Any]:
     }
 
 
-def check_live(values: dict[str, Any]) -> dict[str, float]:
+def check_live(values: Mapping[str, Any], config: RunConfig | None = None) -> dict[str, float]:
     """The values of a `set` command, checked against the bounds of `RunConfig`.
+
+    Args:
+        values: knob to value.
+        config: of the run, when it is known: a baseline has no knob of FASA.
 
     Raises:
         ConfigError: for an unknown knob, one that cannot change in a run, or a value out of bounds.
     """
     allowed = live_knobs()
+    if config is not None and not config.fasa:
+        allowed = {name: knob for name, knob in allowed.items() if not _is_of_fasa(name)}
     unknown = sorted(set(values) - set(allowed))
     if unknown or not values:
         raise ConfigError(
-            f"'{', '.join(unknown) or 'nothing'}' cannot be changed while a run trains: "
+            f"'{', '.join(unknown) or 'nothing'}' cannot be changed while this run trains: "
             f"set one of {', '.join(allowed)}"
         )
     checked = load_config({**RunConfig().model_dump(), **values})
     return {name: float(getattr(checked, name)) for name in values}
+
+
+def _is_of_fasa(name: str) -> bool:
+    extra: Any = RunConfig.model_fields[name].json_schema_extra
+    return bool(extra["group"] == "FASA")
+
+
+def fork_knobs() -> list[str]:
+    """The knobs a fork may change; its parent's checkpoint rests on the others."""
+    return [name for name in RunConfig.model_fields if name not in _FIXED_IN_A_FORK]
+
+
+def child_config(parent: Mapping[str, Any], edits: Mapping[str, Any], *, fork: bool) -> RunConfig:
+    """The configuration of a restarted or forked run: its parent's with edits.
+
+    Args:
+        parent: the parent's configuration; for a fork, with the live knobs as they stood there.
+        edits: knob to new value.
+        fork: whether the run goes on from a checkpoint of its parent.
+
+    Raises:
+        ConfigError: one sentence, for a value out of bounds or an edit that no fork can take.
+    """
+    child = load_config({**parent, **edits})
+    if fork:
+        before = load_config(dict(parent))
+        fixed = [n for n in _FIXED_IN_A_FORK if getattr(child, n) != getattr(before, n)]
+        if fixed:
+            raise ConfigError(
+                f"a fork cannot change {', '.join(sorted(fixed))}, because its parent's checkpoint "
+                "rests on it: restart the run instead"
+            )
+    return child
+
+
+def check_paths(config: RunConfig, roots: Sequence[Path]) -> None:
+    """Refuse a configuration that names a file outside `roots`; for what comes from a browser.
+
+    Links are followed before the comparison.
+
+    Raises:
+        ConfigError: one sentence that names the knob and the folders allowed.
+    """
+    allowed = [root.resolve() for root in roots]
+    for name in path_knobs():
+        value = getattr(config, name)
+        if value is not None and value not in BACKBONE_WORDS and not _is_inside(value, allowed):
+            where = " or ".join(map(str, allowed)) or "a data folder (none is configured)"
+            raise ConfigError(
+                f"{name} is '{str(value)[:80]}', which is not inside {where}: put the data there, "
+                "or start the run with `fasa queue`"
+            )
+
+
+def _is_inside(path: Path | str, folders: Sequence[Path]) -> bool:
+    try:
+        resolved = Path(path).resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a circle of links
+        return False
+    return any(resolved.is_relative_to(folder) for folder in folders)
+
+
+def path_knobs() -> list[str]:
+    """The knobs that name files or folders."""
+    optional = Path | None
+    fields = RunConfig.model_fields.items()
+    return [name for name, field in fields if field.annotation == optional] + ["backbone_weights"]
+
+
+def dataset_title(config: RunConfig) -> str:
+    """What the run log calls the data set of a run."""
+    if config.annotations is None:
+        return f"demo ({config.demo_classes} classes)"
+    return config.annotations.stem
 
 
 def _first_sentence(error: ValidationError) -> str:

@@ -16,7 +16,7 @@ from data.detection import DetectionDataset
 from data.holdout import holdout_indices
 from data.repeat_factor import epoch_indices, repeat_factors, uniform_indices
 from data.transforms import EpochView, collate
-from trainer.config import RunConfig
+from trainer.config import RunConfig, dataset_title
 
 # Loader processes are not forked from the trainer: the run log's thread may hold a lock that a
 # forked child would wait for without end. The server they are forked from loads torch once.
@@ -77,7 +77,7 @@ def build_training_data(config: RunConfig, *, datasets: Path) -> TrainingData:
         )
     train, holdout = _training_and_holdout(config, full, test)
     return TrainingData(
-        config.annotations.stem, train.categories, train, holdout, test, config.data == "lvis"
+        dataset_title(config), train.categories, train, holdout, test, config.data == "lvis"
     )
 
 
@@ -89,7 +89,7 @@ def _demo(config: RunConfig, datasets: Path) -> TrainingData:
     test = DetectionDataset(files.test_json, files.images, categories=train.categories)
     holdout = DetectionDataset(files.holdout_json, files.images, categories=train.categories)
     adaptation = test if config.adapt_on == "test" else holdout
-    title = f"demo ({config.demo_classes} classes)"
+    title = dataset_title(config)
     return TrainingData(title, train.categories, train, adaptation, test, True)
 
 
