@@ -101,6 +101,11 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         chosen._records, chosen._ends = _pack(records)
         return chosen
 
+    def objects(self, i: int) -> tuple[Tensor, Tensor]:
+        """``boxes`` and ``labels`` of item ``i`` as its target has them; reads no image."""
+        record = self._record_of(i)
+        return torch.from_numpy(record["boxes"].copy()), torch.from_numpy(record["labels"].copy())
+
     def __getitem__(self, i: int) -> tuple[Tensor, dict[str, Any]]:
         """Image uint8 [3,H,W] RGB and its target.
 

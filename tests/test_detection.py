@@ -32,6 +32,15 @@ def test_items_by_hand(tmp_path: Path) -> None:
     assert np.array_equal(data_set[1][1]["masks"][0], rectangle(1, 2, 3, 2))
 
 
+def test_objects_are_read_without_their_image(tmp_path: Path) -> None:
+    data_set = load(tmp_path, document())
+    (tmp_path / "a.png").unlink()
+    boxes, labels = data_set.objects(0)
+    assert boxes.tolist() == [[1, 2, 4, 4], [4, 0, 8, 5]]
+    assert labels.tolist() == [1, 0]
+    assert data_set.objects(2)[0].shape == (0, 4)
+
+
 def test_an_image_without_objects_has_empty_tensors(tmp_path: Path) -> None:
     _, target = load(tmp_path, document())[2]
     assert target["boxes"].shape == (0, 4)

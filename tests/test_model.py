@@ -83,6 +83,30 @@ def test_validation_losses_cover_all_rois_and_keep_the_prior(model: FASAMaskRCNN
     assert torch.equal(model.fasa.mean, before)
 
 
+def test_box_features_are_what_the_classifier_sees_of_these_boxes() -> None:
+    """All RoIs of a validation pass, the ground truth among them, seen on the classifier's door."""
+    model = _model(rois_per_image=400, positive_fraction=1.0).eval()
+    seen: list[torch.Tensor] = []
+    model.classifier.register_forward_hook(lambda module, given, result: seen.append(given[0]))
+    images, targets = _batch()
+    model.validation_losses(images, targets)
+    features = model.box_features(images, [target["boxes"] for target in targets])
+    assert features.shape == (1, model.fasa.mean.shape[1])
+    assert features.min() == 0 < features.max()
+    assert float((seen[0] - features).abs().amax(dim=1).min()) < 1e-5
+
+
+def test_the_first_batch_does_not_decide_how_later_ones_are_pooled() -> None:
+    images, targets = _batch()
+    boxes = [target["boxes"] for target in targets]
+    model = _model().eval()
+    wanted = model.box_features(images, boxes)
+    model = _model().eval()
+    with torch.no_grad():
+        model([torch.rand(3, 66, 160)])  # its padded height is 1.45 times its own
+    assert torch.equal(model.box_features(images, boxes), wanted)
+
+
 def test_a_class_specific_model_trains_too() -> None:
     model = _model(class_agnostic_box=False, class_agnostic_mask=False).train()
     torch.stack(list(model(*_batch()).values())).sum().backward()

@@ -19,6 +19,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops.poolers import initLevelMapper
 
 from fasa_core.fasa import FASA
 from fasa_core.options import FASAOptions
@@ -27,7 +28,8 @@ from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.config import ConfigError, RunConfig
 from trainer.roi_heads import BoxPredictor, FASARoIHeads, MaskPredictor
 
-_LEVELS = ["0", "1", "2", "3"]  # strides 4, 8, 16, 32
+_LEVELS = ["0", "1", "2", "3"]
+_STRIDES = (4, 8, 16, 32)  # of the levels
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
 _BOX_BINS = 7
 _MASK_BINS = 14
@@ -93,6 +95,25 @@ class FASAMaskRCNN(GeneralizedRCNN):
         proposals, _ = self.rpn(resized, features)
         return self.roi_heads.validation_losses(
             features, proposals, resized.image_sizes, resized_targets, same_rois=same_rois
+        )
+
+    @torch.no_grad()
+    def box_features(self, images: list[Tensor], boxes: list[Tensor]) -> Tensor:
+        """The classifier's input for given boxes, in their order.
+
+        Call it in eval mode: in training the size of the input is drawn at random.
+
+        Args:
+            images: float32 [3, H, W] in 0..1 of any size, on the model's device.
+            boxes: [n, 4] of each image, xyxy in pixels of the image as it comes in.
+
+        Returns:
+            [N, d] features after the box head's last ReLU.
+        """
+        resized, targets = self.transform(images, [{"boxes": given} for given in boxes])
+        features = self.backbone(resized.tensors)
+        return self.roi_heads.box_features(
+            features, [target["boxes"] for target in targets], resized.image_sizes
         )
 
 
@@ -257,6 +278,12 @@ def _build_roi_heads(config: RunConfig, class_counts: Sequence[int]) -> FASARoIH
 
 
 def _roi_pool(config: RunConfig, bins: int) -> MultiScaleRoIAlign:
-    return MultiScaleRoIAlign(
+    pool = MultiScaleRoIAlign(
         _LEVELS, bins, config.roi_sampling_ratio, canonical_scale=config.canonical_scale
     )
+    # Left to itself it takes the strides from the sizes of the first batch it sees, for good, and
+    # is wrong after wide images: then a resumed run would not equal an uninterrupted one.
+    pool.scales = [1 / stride for stride in _STRIDES]
+    lowest, highest = (stride.bit_length() - 1 for stride in (_STRIDES[0], _STRIDES[-1]))
+    pool.map_levels = initLevelMapper(lowest, highest, canonical_scale=config.canonical_scale)
+    return pool

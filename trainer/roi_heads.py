@@ -108,6 +108,17 @@ class FASARoIHeads(RoIHeads):
             return [], self._losses(features, proposals, image_shapes, targets)
         return self._detect(features, proposals, image_shapes), {}
 
+    def box_features(
+        self,
+        features: dict[str, Tensor],
+        boxes: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+    ) -> Tensor:
+        """[N, d] what classifier and box regressor see of the boxes [n, 4] of each image."""
+        pooled = self.box_roi_pool(features, boxes, image_shapes)
+        result: Tensor = self.box_head(pooled)
+        return result
+
     def _losses(
         self,
         features: dict[str, Tensor],
@@ -118,7 +129,7 @@ class FASARoIHeads(RoIHeads):
         proposals, matched, labels, offsets = self.select_training_samples(
             proposals, _as_torchvision(targets)
         )
-        box_features = self.box_head(self.box_roi_pool(features, proposals, image_shapes))
+        box_features = self.box_features(features, proposals, image_shapes)
         logits, predicted = self.box_predictor(box_features)
         ours = self._from_torchvision(torch.cat(labels))
         losses = self._classification_losses(box_features, logits, ours)
@@ -212,7 +223,7 @@ class FASARoIHeads(RoIHeads):
             for image_labels, target in zip(labels, targets, strict=True)
         ]
         sampled = [box[index] for box, index in zip(candidates, keep, strict=True)]
-        box_features = self.box_head(self.box_roi_pool(features, sampled, image_shapes))
+        box_features = self.box_features(features, sampled, image_shapes)
         ours = self._from_torchvision(
             torch.cat([label[index] for label, index in zip(labels, keep, strict=True)])
         )
@@ -236,7 +247,7 @@ class FASARoIHeads(RoIHeads):
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
-        box_features = self.box_head(self.box_roi_pool(features, proposals, image_shapes))
+        box_features = self.box_features(features, proposals, image_shapes)
         logits, offsets = self.box_predictor(box_features)
         sizes = [len(image) for image in proposals]
         decoded = self.box_coder.decode(offsets, proposals)

@@ -1,6 +1,6 @@
 """What the engine and the recorder need of a model: a detector, or a plain classifier in its place.
 
-Shape glossary: C foreground classes.
+Shape glossary: C foreground classes, N boxes of all images, d feature length.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from trainer.class_statistics import ClassStatistics
 
 class TrainableModel(Protocol):
     """A torch module whose classifier FASA can serve."""
+
+    training: bool
 
     @property
     def fasa(self) -> FASA | None:
@@ -38,6 +40,12 @@ class TrainableModel(Protocol):
         """Per-class sums of the classification loss and their counts, [C + 1] each.
 
         `same_rois` asks for the same regions of an image at every call.
+        """
+
+    def box_features(self, images: list[Tensor], boxes: list[Tensor]) -> Tensor:
+        """[N, d] the classifier's input for given boxes [n, 4] of each image, in eval mode.
+
+        Boxes are xyxy in pixels of the image as it comes in.
         """
 
     # Of every torch module
