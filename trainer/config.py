@@ -49,7 +49,7 @@ _FIXED_IN_A_FORK = frozenset((
     "repeat_rounding", "batch_size", "backbone", "backbone_weights", "freeze_backbone",
     "fpn_channels", "feature_dim", "mask_layers", "mask_channels", "class_agnostic_box",
     "class_agnostic_mask", "anchor_sizes", "optimizer", "classifier_optimizer", "spread",
-    "generator",
+    "generator", "initial_scale", "zero_count",
 ))  # fmt: skip
 
 
