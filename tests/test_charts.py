@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import charts
+from app import charts, class_charts
 from app.looks import pin_looks
 from app.run_summary import (
     DEAD_AFTER,
@@ -31,9 +31,10 @@ def category(index: int, frequency: str, instances: int, name: str = "") -> Cate
 def run(**changes: object) -> Run:
     row = Run(
         id=1, name="demo", config={"fasa": True, "alpha": 1.1}, dataset="demo", status="running",
-        parent_run=None, parent_epoch=None, process_id=1, process_start=None, heartbeat=NOW - 1,
-        created=NOW - 100, started=NOW - 90, ended=None, step=50, total_steps=100, epoch=4,
-        total_epochs=10, phase="training", error=None, rewinds=0,
+        uid="0" * 32, parent_run=None, parent_epoch=None, parent_step=None, process_id=1,
+        process_identity=None, heartbeat=NOW - 1, created=NOW - 100, started=NOW - 90, ended=None,
+        step=50, total_steps=100, epoch=4, total_epochs=10, phase="training", error=None,
+        rewinds=0, note="", tags=[], archived=None, deleted=None,
     )  # fmt: skip
     return dataclasses.replace(row, **changes)
 
@@ -48,8 +49,8 @@ def every_chart() -> list[charts.Chart]:
         charts.average_precision(counts, measure="segm"),
         charts.average_precision(counts, measure="bbox"),
         charts.super_groups(),
-        *(charts.pinned_classes(name, [1, 0], ["a", "b"], ["r", "f"])
-          for name in charts.CLASS_FIELDS),
+        *(class_charts.pinned_classes(name, [1, 0], ["a", "b"], ["r", "f"])
+          for name in class_charts.CLASS_FIELDS),
     ]  # fmt: skip
 
 
@@ -96,17 +97,20 @@ def test_pins_of_one_group_differ_and_say_their_group() -> None:
 
 
 def test_pinned_classes_ask_only_for_their_columns() -> None:
-    chart = charts.pinned_classes("score", [7, 2], [f"c{i}" for i in range(9)], ["c"] * 9)
+    chart = class_charts.pinned_classes("score", [7, 2], [f"c{i}" for i in range(9)], ["c"] * 9)
     assert {line.want for line in chart.lines} == {"classes:score:7,2"}
     assert [(line.name, line.column) for line in chart.lines] == [("c7", 0), ("c2", 1)]
-    assert charts.pinned_classes("score", [], [], []).lines == ()
+    assert class_charts.pinned_classes("score", [], [], []).lines == ()
 
 
 def test_a_baseline_is_not_offered_what_it_does_not_have() -> None:
-    assert charts.class_fields(fasa=True)[0] == "probability"
-    assert "probability" not in charts.class_fields(fasa=False)
-    assert [c.key for c in charts.class_table(fasa=False).columns] == ["weight_norm", "ap_segm"]
-    assert len(charts.class_table(fasa=True).columns) == 5
+    assert class_charts.class_fields(fasa=True)[0] == "probability"
+    assert "probability" not in class_charts.class_fields(fasa=False)
+    assert [c.key for c in class_charts.class_table(fasa=False).columns] == [
+        "weight_norm",
+        "ap_segm",
+    ]
+    assert len(class_charts.class_table(fasa=True).columns) == 5
 
 
 def test_labels_are_unique_and_first_pins_are_the_middle_of_each_group() -> None:
@@ -114,16 +118,16 @@ def test_labels_are_unique_and_first_pins_are_the_middle_of_each_group() -> None
         category(0, "f", 200, "bat"), category(1, "f", 150, "cat"), category(2, "f", 120, "bat"),
         category(3, "r", 4), category(4, "r", 2),
     ]  # fmt: skip
-    assert charts.class_labels(rows) == ["bat (#0)", "cat", "bat (#2)", "class 3", "class 4"]
-    assert charts.first_pins(rows) == [4, 1]
+    assert class_charts.class_labels(rows) == ["bat (#0)", "cat", "bat (#2)", "class 3", "class 4"]
+    assert class_charts.first_pins(rows) == [4, 1]
     assert charts.frequency_counts(rows) == {"r": 2, "c": 0, "f": 3}
-    assert charts.first_pins([]) == []
+    assert class_charts.first_pins([]) == []
 
 
 @given(st.lists(st.text(max_size=3), max_size=20))
 def test_labels_are_unique_whatever_the_names(names: list[str]) -> None:
     rows = [category(i, "r", 1, name or "x") for i, name in enumerate(names)]
-    labels = charts.class_labels(rows)
+    labels = class_charts.class_labels(rows)
     assert len(labels) == len(names)
     assert len(set(labels)) == len(labels)
 

@@ -78,17 +78,21 @@ def test_a_name_from_a_file_system_that_is_no_utf8(path: Path) -> None:
 
 
 def test_a_run_is_claimed_once(path: Path) -> None:
-    assert claim_run(path, 1, process_id=42, process_start=1.5)
-    assert not claim_run(path, 1, process_id=43, process_start=2.5)
+    assert claim_run(path, 1, process_id=42, process_identity="boot:1")
+    assert not claim_run(path, 1, process_id=43, process_identity="boot:2")
     found = run(path)
-    assert (found.status, found.process_id, found.process_start) == ("starting", 42, 1.5)
+    assert (found.status, found.process_id, found.process_identity) == (
+        "starting",
+        42,
+        "boot:1",
+    )
     assert found.started is not None
-    set_process(path, 1, process_id=44, process_start=3.5)
-    assert (run(path).process_id, run(path).process_start) == (44, 3.5)
+    set_process(path, 1, process_id=44, process_identity="boot:3")
+    assert (run(path).process_id, run(path).process_identity) == (44, "boot:3")
 
 
 def _claim(path: Path, number: int, answers: Connection) -> None:
-    answers.send((number, claim_run(path, 1, process_id=number, process_start=None)))
+    answers.send((number, claim_run(path, 1, process_id=number, process_identity=None)))
 
 
 def test_of_many_processes_one_claims(path: Path) -> None:
@@ -178,7 +182,7 @@ def test_a_run_that_is_not_there(path: Path) -> None:
     with pytest.raises(RunLogError, match="no run 7"):
         set_status(path, 7, "crashed")
     with pytest.raises(RunLogError, match="no run 7"):
-        claim_run(path, 7, process_id=1, process_start=None)
+        claim_run(path, 7, process_id=1, process_identity=None)
 
 
 def test_a_lock_held_by_another_is_waited_for(path: Path) -> None:

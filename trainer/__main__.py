@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from trainer.config import RunConfig, load_config
 from trainer.presets import PRESETS, preset_values
+from trainer.process_identity import process_identity
 from trainer.run_log.commands import claim_run, queue_run
 from trainer.run_log.schema import RunLogError
 from trainer.runs_folder import RunsFolder, default_runs_folder
@@ -109,8 +108,9 @@ def _train(given: argparse.Namespace) -> int:
 
     title = prepare(config, folder).title
     run_id = _queue_run(given, config, folder, title)
-    start = psutil.Process().create_time()
-    if not claim_run(folder.run_log, run_id, process_id=os.getpid(), process_start=start):
+    own = os.getpid()
+    identity = process_identity(own)
+    if not claim_run(folder.run_log, run_id, process_id=own, process_identity=identity):
         print(f"the supervisor of {given.runs} was faster and trains run {run_id}: watch it there")
         return 0
     return 0 if execute(folder, run_id) in ("finished", "stopped") else 1

@@ -73,7 +73,7 @@ class SyntheticRun:
 
     def start(self) -> RunLogWriter:
         """Claim the run, name its classes, say that it runs."""
-        assert claim_run(self.path, self.id, process_id=1, process_start=None)
+        assert claim_run(self.path, self.id, process_id=1, process_identity=None)
         self.writer = RunLogWriter(self.path, self.id, commit_interval=0.1)
         self.writer.register_categories(
             [

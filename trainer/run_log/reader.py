@@ -22,17 +22,22 @@ from trainer.run_log.commands import select_commands
 from trainer.run_log.rows import (
     AdaptationRow,
     AdaptationSummary,
+    Attempt,
     CategoryRow,
+    CheckpointRow,
     ClassVector,
     ClassVectors,
     Command,
     Event,
+    FeatureProbeRow,
+    FeatureSnapshot,
     Run,
     ScalarRow,
 )
 from trainer.run_log.schema import RunLogError, identity, open_for_reading, sentence
 
-_RUN_COLUMNS = ", ".join(field.name for field in fields(Run))
+_RUN_FIELDS = [field.name for field in fields(Run)]
+_RUN_COLUMNS = ", ".join(_RUN_FIELDS)
 _DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
 
 # The distinct values of an index's second column, one index step each instead of a scan.
@@ -83,12 +88,14 @@ class RunLogReader:
                 raise RunLogError(sentence(error, self._path)) from error
             return self._generation << 32 | version
 
-    def runs(self) -> list[Run]:
-        """All runs, oldest first."""
-        return [_run(row) for row in self._rows(f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY id")]
+    def runs(self, *, include_deleted: bool = False) -> list[Run]:
+        """All runs, oldest first; without those marked deleted, unless they are asked for."""
+        condition = "TRUE" if include_deleted else "deleted IS NULL"
+        rows = self._rows(f"SELECT {_RUN_COLUMNS} FROM runs WHERE {condition} ORDER BY id")
+        return [_run(row) for row in rows]
 
     def run(self, run_id: int) -> Run:
-        """One run.
+        """One run, marked deleted or not.
 
         Raises:
             RunLogError: there is no such run.
@@ -99,6 +106,24 @@ class RunLogReader:
                 f"There is no run {run_id} in {self._path}: look its number up in the run list."
             )
         return _run(rows[0])
+
+    def attempts(self, run_id: int, *, after: int = 0) -> list[Attempt]:
+        """Each time a trainer took the run up, oldest first (the end comes to old ids too)."""
+        rows = self._rows(
+            "SELECT id, started, ended, from_step, to_step, status, error FROM attempts"
+            " WHERE run_id = ? AND id > ? ORDER BY id",
+            (run_id, after),
+        )
+        return [Attempt._make(row) for row in rows]
+
+    def checkpoints(self, run_id: int) -> list[CheckpointRow]:
+        """The checkpoints that are kept on disk now, by step."""
+        rows = self._rows(
+            "SELECT step, epoch, batch, wall_time, bytes FROM checkpoints"
+            " WHERE run_id = ? ORDER BY step",
+            (run_id,),
+        )
+        return [CheckpointRow._make(row) for row in rows]
 
     def categories(self, run_id: int) -> list[CategoryRow]:
         """The classes of a run in order of their index."""
@@ -126,8 +151,24 @@ class RunLogReader:
             " ORDER BY id",
             (run_id, json.dumps(list(names)), after),
         )
-        nan = float("nan")  # SQLite keeps a NaN as NULL
-        return [ScalarRow._make((*row[:5], nan if row[5] is None else row[5])) for row in rows]
+        return [ScalarRow._make((*row[:5], _number(row[5]))) for row in rows]
+
+    def last_scalars(self, run_id: int, prefix: str, *, step: int) -> dict[str, float]:
+        """The newest value at or before ``step`` of every curve whose name starts with ``prefix``.
+
+        A curve without a value by then is left out.
+        """
+        found: dict[str, float] = {}
+        for name in self.scalar_names(run_id):
+            if name.startswith(prefix):
+                rows = self._rows(
+                    "SELECT value FROM scalars WHERE run_id = ? AND name = ? AND step <= ?"
+                    " ORDER BY id DESC LIMIT 1",
+                    (run_id, name, step),
+                )
+                if rows:
+                    found[name] = _number(rows[0][0])
+        return found
 
     def class_fields(self, run_id: int) -> list[str]:
         """The names of a run's per-class fields, sorted."""
@@ -179,6 +220,24 @@ class RunLogReader:
             (run_id, after),
         )
         return [AdaptationSummary._make(row) for row in rows]
+
+    def feature_probes(self, run_id: int) -> list[FeatureProbeRow]:
+        """The objects whose features are followed, by ``object_index``."""
+        rows = self._rows(
+            "SELECT object_index, class_index, split, image_id, x1, y1, x2, y2, picture"
+            " FROM feature_probes WHERE run_id = ? ORDER BY object_index",
+            (run_id,),
+        )
+        return [FeatureProbeRow._make(row) for row in rows]
+
+    def feature_snapshots(self, run_id: int, *, after: int = 0) -> list[FeatureSnapshot]:
+        """Feature snapshots of a run, oldest first."""
+        rows = self._rows(
+            "SELECT id, step, epoch, wall_time, kind, feature_dim, subjects, data"
+            " FROM feature_snapshots WHERE run_id = ? AND id > ? ORDER BY id",
+            (run_id, after),
+        )
+        return [_feature_snapshot(row) for row in rows]
 
     def events(self, run_id: int, *, after: int = 0) -> list[Event]:
         """Events of a run, oldest first."""
@@ -256,6 +315,22 @@ class RunLogReader:
 
 
 def _run(row: Sequence[Any]) -> Run:
-    values = list(row)
-    values[2] = json.loads(values[2])
-    return Run(*values)
+    values = dict(zip(_RUN_FIELDS, row, strict=True))
+    return Run(
+        **values | {"config": json.loads(values["config"]), "tags": json.loads(values["tags"])}
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value  # SQLite keeps a NaN as NULL
+
+
+def _feature_snapshot(row: Sequence[Any]) -> FeatureSnapshot:
+    feature_dim, subjects, data = row[5:]
+    return FeatureSnapshot._make(
+        (
+            *row[:5],
+            np.frombuffer(subjects, "<i4").astype(np.int32, copy=False),
+            np.frombuffer(data, "<f2").reshape(-1, feature_dim).astype(np.float16, copy=False),
+        )
+    )

@@ -1,6 +1,7 @@
 """What the run log's rows look like in Python.
 
-Times are seconds since 1970-01-01 UTC. Shapes: C classes, S snapshots.
+Times are seconds since 1970-01-01 UTC.
+Shapes: C classes, S snapshots, N features of length d.
 """
 
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ class Run:
     config: dict[str, Any]
     dataset: str
     status: str
+    uid: str
     parent_run: int | None
     parent_epoch: int | None
+    parent_step: int | None
     process_id: int | None
-    process_start: float | None
+    process_identity: str | None
     heartbeat: float | None
     created: float
     started: float | None
@@ -34,6 +37,32 @@ class Run:
     phase: str
     error: str | None
     rewinds: int
+    note: str
+    tags: list[str]
+    archived: float | None
+    deleted: float | None
+
+
+class Attempt(NamedTuple):
+    """One time a trainer took a run up; what is known at its end is None until then."""
+
+    id: int
+    started: float
+    ended: float | None
+    from_step: int
+    to_step: int | None
+    status: str | None
+    error: str | None
+
+
+class CheckpointRow(NamedTuple):
+    """A checkpoint kept on disk: after ``step`` steps, ``batch`` batches into ``epoch``."""
+
+    step: int
+    epoch: int
+    batch: int
+    wall_time: float
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +138,35 @@ class AdaptationSummary(NamedTuple):
     num_groups: int
     noise_share: float | None
     largest_group: int | None
+
+
+class FeatureProbeRow(NamedTuple):
+    """An object whose features are followed: its box in pixels of the image, and a JPEG of it."""
+
+    object_index: int
+    class_index: int
+    split: str
+    image_id: int
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    picture: bytes
+
+
+class FeatureSnapshot(NamedTuple):
+    """Features at one moment: data [N, d] float16 and whose they are, subjects [N] int32.
+
+    A subject is an ``object_index`` where ``kind`` is real, a class index where it is virtual.
+    """
+
+    id: int
+    step: int
+    epoch: int
+    wall_time: float
+    kind: str
+    subjects: NDArray[np.int32]
+    data: NDArray[np.float16]
 
 
 class Event(NamedTuple):

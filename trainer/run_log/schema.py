@@ -1,4 +1,4 @@
-"""The run log's tables, their versions, and the two ways to open the file.
+"""The run log's file: its version, its refusals, and the two ways to open it.
 
 The file says what it is: ``PRAGMA application_id`` holds the letters FASA, ``PRAGMA user_version``
 the schema version. Every refusal is one `RunLogError` sentence that ends with what to do.
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from trainer.run_log.tables import MIGRATIONS
+
 APPLICATION_ID = 0x46415341  # the letters FASA
 FILE_NAME = "fasa.sqlite"
 BUSY_SECONDS = 10.0
@@ -21,118 +23,6 @@ LIVE_STATUSES = (QUEUED, STARTING, RUNNING, PAUSED)
 FINAL_STATUSES = ("finished", "stopped", "failed", "crashed", "interrupted")
 STATUSES = LIVE_STATUSES + FINAL_STATUSES
 
-_VERSION_1 = (
-    """CREATE TABLE runs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        name TEXT NOT NULL,
-        config TEXT NOT NULL CHECK (json_valid(config)),
-        dataset TEXT NOT NULL,
-        status TEXT NOT NULL,
-        parent_run INTEGER REFERENCES runs (id) ON DELETE SET NULL,
-        parent_epoch INTEGER,
-        process_id INTEGER,
-        process_start REAL,
-        heartbeat REAL,
-        created REAL NOT NULL,
-        started REAL,
-        ended REAL,
-        step INTEGER NOT NULL DEFAULT 0,
-        total_steps INTEGER,
-        epoch INTEGER NOT NULL DEFAULT 0,
-        total_epochs INTEGER,
-        phase TEXT NOT NULL DEFAULT '',
-        error TEXT,
-        rewinds INTEGER NOT NULL DEFAULT 0
-    ) STRICT""",
-    """CREATE TABLE categories (
-        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-        class_index INTEGER NOT NULL,
-        category_id INTEGER NOT NULL,
-        name TEXT NOT NULL,
-        frequency TEXT NOT NULL,
-        image_count INTEGER NOT NULL,
-        instance_count INTEGER NOT NULL,
-        PRIMARY KEY (run_id, class_index)
-    ) STRICT, WITHOUT ROWID""",
-    # AUTOINCREMENT: an id is never used again after rows were deleted, so that a reader's cursor
-    # ("id > last seen") stays valid when a resumed run deletes what lies past its checkpoint.
-    """CREATE TABLE scalars (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-        name TEXT NOT NULL,
-        step INTEGER NOT NULL,
-        epoch INTEGER NOT NULL,
-        wall_time REAL NOT NULL,
-        value REAL
-    ) STRICT""",
-    "CREATE INDEX scalars_by_name ON scalars (run_id, name, id)",
-    """CREATE TABLE class_vectors (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-        field TEXT NOT NULL,
-        step INTEGER NOT NULL,
-        epoch INTEGER NOT NULL,
-        wall_time REAL NOT NULL,
-        dtype TEXT NOT NULL CHECK (dtype IN ('float32', 'int32')),
-        data BLOB NOT NULL CHECK (length(data) % 4 = 0)
-    ) STRICT""",
-    "CREATE INDEX class_vectors_by_field ON class_vectors (run_id, field, id)",
-    """CREATE TABLE adaptation_summaries (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-        step INTEGER NOT NULL,
-        epoch INTEGER NOT NULL,
-        wall_time REAL NOT NULL,
-        eps REAL,
-        eps_quantile REAL,
-        num_groups INTEGER NOT NULL,
-        noise_share REAL,
-        largest_group INTEGER
-    ) STRICT""",
-    "CREATE INDEX adaptation_summaries_by_run ON adaptation_summaries (run_id, id)",
-    """CREATE TABLE adaptations (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-        step INTEGER NOT NULL,
-        epoch INTEGER NOT NULL,
-        wall_time REAL NOT NULL,
-        super_group INTEGER NOT NULL,
-        members TEXT NOT NULL CHECK (json_valid(members)),
-        noise_members TEXT NOT NULL CHECK (json_valid(noise_members)),
-        with_data TEXT NOT NULL CHECK (json_valid(with_data)),
-        clamped TEXT NOT NULL CHECK (json_valid(clamped)),
-        loss_before REAL,
-        loss_after REAL,
-        factor REAL NOT NULL,
-        reason TEXT NOT NULL
-    ) STRICT""",
-    "CREATE INDEX adaptations_by_run ON adaptations (run_id, id)",
-    """CREATE TABLE events (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-        step INTEGER NOT NULL,
-        epoch INTEGER NOT NULL,
-        wall_time REAL NOT NULL,
-        kind TEXT NOT NULL,
-        text TEXT NOT NULL,
-        payload TEXT NOT NULL CHECK (json_valid(payload))
-    ) STRICT""",
-    "CREATE INDEX events_by_run ON events (run_id, id)",
-    """CREATE TABLE commands (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-        kind TEXT NOT NULL,
-        payload TEXT NOT NULL CHECK (json_valid(payload)),
-        created REAL NOT NULL,
-        answered REAL,
-        applied_step INTEGER,
-        refusal TEXT
-    ) STRICT""",
-    "CREATE INDEX commands_by_run ON commands (run_id, id)",
-)
-
-# Version n is what the first n entries make. Append; never edit an entry that was released.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
@@ -328,6 +218,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, busy_seconds: float) ->
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT}")
     connection.execute("PRAGMA foreign_keys = ON")
+    # Else what a statement keeps aside may go to a file, and there may be no place for one.
+    connection.execute("PRAGMA temp_store = MEMORY")
 
 
 def _migrate(

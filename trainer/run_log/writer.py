@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.run_log.commands import status_statements, storable, to_json
+from trainer.run_log.commands import status_statements
 from trainer.run_log.committer import Committer
 from trainer.run_log.rows import Command
 from trainer.run_log.schema import RunLogError, open_for_reading, sentence
+from trainer.run_log.text import storable, to_json
 
 QUEUE_LIMIT = 256 * 2**20
 CLOSE_SECONDS = 30.0

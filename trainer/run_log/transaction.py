@@ -1,0 +1,62 @@
+"""One short transaction on the run log, from opening the file to closing it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from trainer.run_log.schema import RunLogError, open_for_writing, sentence
+
+
+class RunState(NamedTuple):
+    """What decides whether something may be done to a run now."""
+
+    status: str
+    heartbeat: float | None
+    is_deleted: bool
+    phase: str
+
+
+@contextmanager
+def transaction(path: Path | str) -> Iterator[sqlite3.Connection]:
+    """Open, begin, and commit at the end; an error undoes everything.
+
+    Raises:
+        RunLogError: the run log cannot be written.
+    """
+    connection = open_for_writing(path)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise RunLogError(sentence(error, Path(path))) from error
+    finally:
+        connection.close()  # rolls back what was not committed
+
+
+def state_of(connection: sqlite3.Connection, run_id: int, path: Path | str) -> RunState:
+    """How a run stands, as this transaction sees it.
+
+    Raises:
+        RunLogError: there is no such run.
+    """
+    row = connection.execute(
+        "SELECT status, heartbeat, deleted IS NOT NULL, phase FROM runs WHERE id = ?", (run_id,)
+    ).fetchone()
+    if row is None:
+        raise RunLogError(
+            f"There is no run {run_id} in {path}: look its number up in the run list."
+        )
+    return RunState(row[0], row[1], bool(row[2]), row[3])
+
+
+def require_not_deleted(state: RunState, run_id: int) -> None:
+    """Refuse to do something with a run that is deleted.
+
+    Raises:
+        RunLogError: it is.
+    """
+    if state.is_deleted:
+        raise RunLogError(f"Run {run_id} is deleted: undo that first.")
