@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from supervised_runs import PATIENCE, ROOT, Runs, is_gone, until
 
+from trainer.process_identity import process_identity
 from trainer.run_log.commands import claim_run, send_command
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.schema import RunLogError
@@ -65,7 +65,7 @@ def test_the_trainer_has_its_own_session_its_console_and_its_place_in_the_log(ru
     process = runs.process(run_id)
     assert process.pid != os.getpid()
     assert os.getsid(process.pid) == process.pid
-    assert runs.run(run_id).process_start == pytest.approx(process.create_time(), abs=2)
+    assert runs.run(run_id).process_identity == process_identity(process.pid)
     console = runs.root / f"run-{run_id}" / "console.log"
     until(lambda: console.read_text() == f"training {run_id}\n")
     with RunLogReader(runs.log) as reader:
@@ -108,8 +108,9 @@ def test_a_trainer_of_a_terminal_uses_a_slot_and_outlives_stop(runs: Runs) -> No
     process = subprocess.Popen(
         [sys.executable, str(runs.script), str(own), "--runs", str(runs.root)]
     )
-    born = psutil.Process(process.pid).create_time()
-    assert claim_run(runs.log, own, process_id=process.pid, process_start=born)
+    assert claim_run(
+        runs.log, own, process_id=process.pid, process_identity=process_identity(process.pid)
+    )
     until(lambda: runs.run(own).status == "running")
     supervisor = runs.supervisor()
     supervisor.poll()
@@ -126,8 +127,9 @@ def test_a_trainer_of_a_terminal_that_dies_is_marked_crashed(runs: Runs) -> None
     supervisor = runs.supervisor()
     run_id = runs.queue("wait")
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    born = psutil.Process(process.pid).create_time()
-    claim_run(runs.log, run_id, process_id=process.pid, process_start=born)
+    claim_run(
+        runs.log, run_id, process_id=process.pid, process_identity=process_identity(process.pid)
+    )
     supervisor.poll()
     assert runs.run(run_id).status == "starting"
     process.kill()

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from supervised_runs import PATIENCE, ROOT, Runs, is_gone, until
 
+from trainer.process_identity import process_identity
 from trainer.run_log.commands import claim_run, send_command, set_status
 from trainer.run_log.reader import RunLogReader
 from trainer.supervisor import SupervisorError
@@ -132,8 +133,9 @@ def test_a_run_whose_process_went_with_the_machine_is_interrupted(runs: Runs) ->
 def test_another_process_under_an_old_id_is_not_taken_for_the_trainer(runs: Runs) -> None:
     run_id = runs.queue("wait")
     stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    born = psutil.Process(stranger.pid).create_time()
-    claim_run(runs.log, run_id, process_id=stranger.pid, process_start=born - 3600)
+    boot, ticks = (process_identity(stranger.pid) or "").split(":")
+    earlier = f"{boot}:{int(ticks) - 1}"
+    claim_run(runs.log, run_id, process_id=stranger.pid, process_identity=earlier)
     set_status(runs.log, run_id, "running")
     supervisor = runs.supervisor()
     assert runs.run(run_id).status == "interrupted"
@@ -145,8 +147,7 @@ def test_another_process_under_an_old_id_is_not_taken_for_the_trainer(runs: Runs
 def test_a_claim_whose_trainer_never_started_is_interrupted(runs: Runs) -> None:
     run_id = runs.queue("wait")
     gone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    born = psutil.Process(gone.pid).create_time()
-    claim_run(runs.log, run_id, process_id=gone.pid, process_start=born)
+    claim_run(runs.log, run_id, process_id=gone.pid, process_identity=process_identity(gone.pid))
     gone.kill()
     gone.wait()
     runs.supervisor()
@@ -156,8 +157,9 @@ def test_a_claim_whose_trainer_never_started_is_interrupted(runs: Runs) -> None:
 def test_a_claim_of_its_own_that_led_to_no_process_is_not_taken_for_a_trainer(runs: Runs) -> None:
     supervisor = runs.supervisor()
     run_id = runs.queue("wait")
-    born = psutil.Process().create_time()
-    claim_run(runs.log, run_id, process_id=os.getpid(), process_start=born)
+    claim_run(
+        runs.log, run_id, process_id=os.getpid(), process_identity=process_identity(os.getpid())
+    )
     supervisor.poll()
     assert runs.run(run_id).status == "crashed"
 

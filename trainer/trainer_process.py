@@ -1,0 +1,148 @@
+"""A process that trains a run: started here, or found running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from trainer.devices import CUDA_DEVICES, gpu_of
+from trainer.process_identity import process_identity
+from trainer.run_log.rows import Run
+from trainer.runs_folder import RunsFolder
+
+TRAINER = (sys.executable, "-m", "trainer", "execute")
+_CONSOLE = "console.log"
+_CONSOLE_LINES = 20
+_CONSOLE_BYTES = 8192
+
+
+@dataclass
+class TrainerProcess:
+    """A process that trains a run.
+
+    Attributes:
+        process_id: the system's number of it.
+        identity: tells it from a later process with the same number.
+        gpu: the one it trains on; None for none, or one that is not ours to hand out.
+        child: None when an earlier supervisor, or a person, started it.
+        console_start: where its output begins in its console file, in bytes.
+        is_recorded: whether the run log names this process.
+    """
+
+    process_id: int
+    identity: str
+    gpu: str | None
+    child: subprocess.Popen[bytes] | None = None
+    console_start: int = 0
+    is_recorded: bool = True
+
+    def is_alive(self) -> bool:
+        """Whether it still runs; a process that got its number later does not count."""
+        if self.child is not None:
+            return self.child.poll() is None
+        return process_identity(self.process_id) == self.identity
+
+    def leads_a_session(self) -> bool:
+        """True for what a supervisor started; one that a person started keeps its terminal's."""
+        try:
+            return os.getsid(self.process_id) == self.process_id
+        except ProcessLookupError:
+            return False
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it, if it still is that process; SIGKILL goes to its helpers too."""
+        if not self.is_alive():
+            return
+        try:
+            if number == signal.SIGKILL and self.leads_a_session():
+                os.killpg(self.process_id, number)
+            else:
+                os.kill(self.process_id, number)
+        except ProcessLookupError:
+            pass  # it ended meanwhile
+
+    def ending(self) -> str:
+        """How it ended, a sentence without its full stop."""
+        code = None if self.child is None else self.child.returncode
+        if code is None:
+            return "The trainer ended without a word, and its exit code is not known here"
+        if code >= 0:
+            return f"The trainer ended with exit code {code} without a word about the run"
+        name = _signal_name(-code)
+        cause = " (by a person, or by the system for want of memory)" if name == "SIGKILL" else ""
+        return f"The trainer was ended by signal {name}{cause}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # Python names only the first and the last of the real-time signals
+        return str(number)
+
+
+def launch_trainer(
+    folder: RunsFolder, run_id: int, *, gpu: str | None, command: Sequence[str]
+) -> TrainerProcess:
+    """Start a trainer in a session of its own, its console in the run's folder.
+
+    Args:
+        folder: runs and run log.
+        run_id: of the run it is to train.
+        gpu: the only one it is to see; None leaves the choice to it.
+        command: what starts a trainer; `RUN_ID --runs RUNS_DIR` is added.
+
+    Raises:
+        OSError: the folder cannot be written, or the system starts no process.
+    """
+    console = folder.run(run_id) / _CONSOLE
+    console.parent.mkdir(exist_ok=True)
+    # Its last words must be in the file even when it dies of a signal.
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    if gpu is not None:
+        environment[CUDA_DEVICES] = gpu
+    with console.open("ab") as output:
+        console_start = output.tell()
+        child = subprocess.Popen(
+            [*command, str(run_id), "--runs", str(folder.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the supervisor's terminal does not reach it
+            env=environment,
+        )
+    # None only when it is gone already; then nobody will look for it either.
+    identity = process_identity(child.pid) or ""
+    return TrainerProcess(child.pid, identity, gpu, child, console_start, is_recorded=False)
+
+
+def running_trainer(run: Run, gpus: Sequence[str]) -> TrainerProcess | None:
+    """The living process that trains a run; None also when its id now belongs to another one."""
+    if run.process_id is None or run.process_identity is None:
+        return None
+    if process_identity(run.process_id) != run.process_identity:
+        return None
+    try:
+        gpu = gpu_of(psutil.Process(run.process_id), gpus)
+    except psutil.NoSuchProcess:
+        return None
+    return TrainerProcess(run.process_id, run.process_identity, gpu)
+
+
+def last_console_lines(folder: RunsFolder, run_id: int, start: int = 0) -> str:
+    """The last lines a run's trainer wrote; `start` is where its output begins, in bytes."""
+    try:
+        with (folder.run(run_id) / _CONSOLE).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start, size - _CONSOLE_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    # A carriage return overwrites the line, as progress bars do.
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
+    return "\n".join(lines[-_CONSOLE_LINES - 1 :]).strip("\n")
