@@ -9,9 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 from browser.conftest import serving
-from starlette.testclient import TestClient
+from starlette.middleware import Middleware
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from app import assets
+from app.access import Gate, Rules
 from app.server import build_app, refusal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,21 +66,14 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "not there yet", "127.0.0.1", 0) is None
 
 
-def test_middleware_stands_before_the_live_routes(tmp_path: Path) -> None:
-    from starlette.middleware import Middleware
-    from starlette.responses import PlainTextResponse
-
-    class Closed:
-        def __init__(self, app: object) -> None:
-            self.app = app
-
-        async def __call__(self, scope: dict, receive: object, send: object) -> None:
-            if scope["type"] == "http":
-                await PlainTextResponse("closed", 401)(scope, receive, send)  # type: ignore
-
-    client = TestClient(build_app(tmp_path, middleware=[Middleware(Closed)]))
-    for address in ("/", "/live/runs", assets.plotly_address(), "/_stcore/health"):
+def test_the_gate_stands_before_everything(tmp_path: Path) -> None:
+    gate = Middleware(Gate, rules=Rules(token="0123456789abcdef", loopback=False))
+    client = TestClient(build_app(tmp_path, middleware=[gate]))
+    for address in ("/", "/live/runs", assets.plotly_address(), "/_stcore/host-config"):
         assert client.get(address).status_code == 401
+    with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/_stcore/stream"):
+        pass
+    assert client.get("/_stcore/health").status_code == 200
 
 
 def test_the_dashboard_imports_no_torch() -> None:
