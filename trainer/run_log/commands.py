@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.run_log.deletion import free_space, remove_history
+from trainer.run_log.history import Statement
 from trainer.run_log.rows import Command
 from trainer.run_log.schema import (
     FINAL_STATUSES,
@@ -20,18 +21,20 @@ from trainer.run_log.schema import (
     STARTING,
     STATUSES,
     RunLogError,
-    open_for_reading,
-    sentence,
 )
 from trainer.run_log.text import checked_name, checked_note, checked_tags, storable, to_json
-from trainer.run_log.transaction import RunState, require_not_deleted, state_of, transaction
+from trainer.run_log.transaction import (
+    RunState,
+    reading,
+    require_not_deleted,
+    state_of,
+    transaction,
+)
 
 COMMAND_KINDS = ("set", "pause", "resume", "stop", "checkpoint", "snapshot_features")
 DEAD_AFTER = 15.0  # seconds without a heartbeat
 
 _BEING_DELETED = "being deleted"  # the phase of a run from which rows are gone already
-
-Statement = tuple[str, tuple[Any, ...]]
 
 
 def queue_run(
@@ -223,13 +226,8 @@ def pending_commands(source: sqlite3.Connection | Path | str, run_id: int) -> li
     """The commands of a run that have no answer yet, oldest first."""
     if isinstance(source, sqlite3.Connection):
         return select_commands(source, run_id, condition="answered IS NULL")
-    connection = open_for_reading(source)
-    try:
+    with reading(source) as connection:
         return select_commands(connection, run_id, condition="answered IS NULL")
-    except sqlite3.Error as error:
-        raise RunLogError(sentence(error, Path(source))) from error
-    finally:
-        connection.close()
 
 
 def claim_run(
@@ -312,8 +310,9 @@ def select_commands(
 ) -> list[Command]:
     """Commands of a run with an id above ``after``, oldest first; ``condition`` is our own SQL."""
     rows = connection.execute(
-        "SELECT id, run_id, kind, payload, created, answered, applied_step, refusal"
-        f" FROM commands WHERE run_id = ? AND id > ? AND {condition} ORDER BY id",
+        "SELECT id, run_id, kind, payload, created, answered, applied_step, refusal,"
+        " applied_epoch, applied_phase FROM commands"
+        f" WHERE run_id = ? AND id > ? AND {condition} ORDER BY id",
         (run_id, after),
     ).fetchall()
     return [Command._make((*row[:3], json.loads(row[3]), *row[4:])) for row in rows]

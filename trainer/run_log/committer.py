@@ -11,10 +11,10 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
+from trainer.run_log.changes import Change
 from trainer.run_log.commands import select_commands
 from trainer.run_log.rows import Command
 from trainer.run_log.schema import (
@@ -40,13 +40,6 @@ _PASSING = (
     sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_NOMEM,
 )
-
-
-class Change(NamedTuple):
-    """Statements that are committed together, in order, and about what they cost in memory."""
-
-    statements: Sequence[tuple[str, Sequence[tuple[Any, ...]]]]
-    size: int
 
 
 class Committer:
@@ -103,7 +96,7 @@ class Committer:
         """About how much memory the changes take that are not committed yet."""
         return self._queued_bytes
 
-    def put(self, statements: Sequence[tuple[str, Sequence[tuple[Any, ...]]]], size: int) -> None:
+    def put(self, change: Change) -> None:
         """Queue a change. Waits only while more than the queue's limit is waiting.
 
         Raises:
@@ -114,8 +107,8 @@ class Committer:
         self._require_own_process()
         with self._condition:
             self._require_usable()
-            self._queue.append(Change(statements, size))
-            self._queued_bytes += size
+            self._queue.append(change)
+            self._queued_bytes += change.size
             self._put_count += 1
             if self._queued_bytes > self._queue_limit:
                 self._hurry = True
@@ -279,8 +272,11 @@ class Committer:
 
     def _sync_to_disk(self) -> None:
         # With synchronous=NORMAL a commit survives the death of the process but reaches the disk
-        # only with a checkpoint of the write-ahead log, which syncs it first.
+        # only with a checkpoint of the write-ahead log, which syncs it first. One that a reader or
+        # another checkpoint hinders does not, so the log is synced here.
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with open(f"{self._path}-wal", "rb") as log:
+            os.fsync(log.fileno())
         with self._condition:
             self._synced_count = self._committed_count
             self._condition.notify_all()

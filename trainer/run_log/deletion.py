@@ -1,20 +1,17 @@
 """Deletes what a run wrote, in small transactions with pauses: a trainer writes meanwhile."""
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from trainer.run_log.history import Part, current_position, parts
-from trainer.run_log.schema import RunLogError, open_for_writing, sentence
+from trainer.run_log.history import Part, current_position, parts, removal
+from trainer.run_log.transaction import writing
 
 _TURN_SECONDS = 0.05  # of holding the write lock
 # SQLite's waiting connections look every 0.1 s at the latest whether the lock is free.
 _PAUSE_SECONDS = 0.12
 _ROWS = 100  # deleted by one statement
-_PART_BYTES = 8 * 2**20  # of rows that are looked up at once, before the lock is taken
 _PAGES = 200  # given back by one statement
 _CHECKPOINT_TRIES = 20
 
@@ -25,9 +22,9 @@ def remove_history(path: Path | str, run_id: int) -> None:
     Raises:
         RunLogError: the run log cannot be written.
     """
-    with _connection(path) as connection:
+    with writing(path) as connection:
         until = current_position(connection)
-        for part in parts(connection, run_id, until, part_bytes=_PART_BYTES):
+        for part in parts(connection, run_id, until):
             _in_turns(connection, _removals(connection, part))
 
 
@@ -37,7 +34,7 @@ def free_space(path: Path | str) -> None:
     Raises:
         RunLogError: the run log cannot be written.
     """
-    with _connection(path) as connection:
+    with writing(path) as connection:
         _in_turns(connection, _free_pages(connection))
         # The file is cut when the write-ahead log is copied into it. A reader may be in the way:
         # then whoever writes next does it.
@@ -52,10 +49,7 @@ def free_space(path: Path | str) -> None:
 def _removals(connection: sqlite3.Connection, part: Part) -> Iterator[None]:
     """Deletes the rows of a part, a few before each yield."""
     for start in range(0, len(part.ids), _ROWS):
-        connection.execute(
-            f"DELETE FROM {part.table} WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(part.ids[start : start + _ROWS]),),
-        )
+        connection.execute(*removal(part.table, part.ids[start : start + _ROWS]))
         yield
 
 
@@ -83,14 +77,3 @@ def _in_turns(connection: sqlite3.Connection, work: Iterator[None]) -> None:
             is_done = next(work, True) is True
         connection.execute("COMMIT")
         time.sleep(_PAUSE_SECONDS)
-
-
-@contextmanager
-def _connection(path: Path | str) -> Iterator[sqlite3.Connection]:
-    connection = open_for_writing(path)
-    try:
-        yield connection
-    except sqlite3.Error as error:
-        raise RunLogError(sentence(error, Path(path))) from error
-    finally:
-        connection.close()

@@ -4,10 +4,11 @@ A position is the highest id of each table at one moment. Ids grow with time, so
 a position are those written before it, whatever their steps and whatever the clock said.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Table -> its columns beside id and run_id.
 HISTORY = {
@@ -27,7 +28,16 @@ HISTORY = {
     ),
 }  # fmt: skip
 
+# Table -> SQL that adds a row: run_id, then those columns.
+INSERTION = {
+    table: f"INSERT INTO {table} (run_id, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
+    for table, columns in HISTORY.items()
+}
+
 Position = Mapping[str, int]
+Statement = tuple[str, tuple[Any, ...]]
+
+PART_BYTES = 4 * 2**20  # stored within some tenths of a second
 
 _ROW_BYTES = 100  # about what a row takes beside its text and blobs
 
@@ -47,7 +57,7 @@ def current_position(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def parts(
-    connection: sqlite3.Connection, run_id: int, until: Position, *, part_bytes: int
+    connection: sqlite3.Connection, run_id: int, until: Position, *, part_bytes: int = PART_BYTES
 ) -> Iterator[Part]:
     """A run's rows up to a position, oldest first in each table, in parts of bounded size.
 
@@ -77,7 +87,42 @@ def parts(
             start = ids[-1] + 1 if total >= part_bytes else None
 
 
-def insertion(table: str) -> str:
-    """SQL that adds a row: run_id, then the columns of `HISTORY`."""
-    columns = ("run_id", *HISTORY[table])
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+def removal(table: str, ids: Sequence[int]) -> Statement:
+    """SQL that deletes rows by their ids."""
+    return f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+
+
+def truncation(run_id: int, position: Position, step: int) -> list[Statement]:
+    """SQL that takes a run back to a position, which its checkpoint of ``step`` noted."""
+    statements: list[Statement] = [
+        (f"DELETE FROM {table} WHERE run_id = ? AND id > ?", (run_id, position.get(table, 0)))
+        for table in HISTORY
+    ]
+    return [
+        *statements,
+        ("DELETE FROM checkpoints WHERE run_id = ? AND step > ?", (run_id, step)),
+        ("UPDATE runs SET rewinds = rewinds + 1, step = min(step, ?) WHERE id = ?", (step, run_id)),
+    ]
+
+
+def copy(part: Part, run_id: int) -> Statement:
+    """SQL that gives a run rows like those of a part, in the same order."""
+    columns = ", ".join(HISTORY[part.table])
+    return (
+        f"INSERT INTO {part.table} (run_id, {columns}) SELECT ?, {columns} FROM {part.table}"
+        " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        (run_id, json.dumps(part.ids)),
+    )
+
+
+def copy_of_probes(parent_run: int, run_id: int) -> list[Statement]:
+    """SQL that gives a run the parent's probe objects, which copied snapshots refer to."""
+    columns = "object_index, class_index, split, image_id, x1, y1, x2, y2, picture"
+    return [
+        ("DELETE FROM feature_probes WHERE run_id = ?", (run_id,)),
+        (
+            f"INSERT INTO feature_probes (run_id, {columns}) SELECT ?, {columns}"
+            " FROM feature_probes WHERE run_id = ?",
+            (run_id, parent_run),
+        ),
+    ]

@@ -192,3 +192,5 @@ class Command(NamedTuple):
     answered: float | None
     applied_step: int | None
     refusal: str | None
+    applied_epoch: int | None
+    applied_phase: str | None

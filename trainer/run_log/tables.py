@@ -172,8 +172,7 @@ _VERSION_2 = (
     ) STRICT""",
     "CREATE INDEX feature_snapshots_by_run ON feature_snapshots (run_id, id)",
     # With applied_step, the moment of a run at which the command took hold: after a crash it takes
-    # hold there again. (Asked for by LEAD: RunLogWriter.apply_command gets phase=..., rows.Command
-    # applied_epoch and applied_phase.)
+    # hold there again.
     "ALTER TABLE commands ADD COLUMN applied_epoch INTEGER",
     "ALTER TABLE commands ADD COLUMN applied_phase TEXT",
 )

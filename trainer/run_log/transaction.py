@@ -1,4 +1,4 @@
-"""One short transaction on the run log, from opening the file to closing it."""
+"""The run log opened for a moment, and how a run stands in it."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from trainer.run_log.schema import RunLogError, open_for_writing, sentence
+from trainer.run_log.schema import RunLogError, open_for_reading, open_for_writing, sentence
 
 
 class RunState(NamedTuple):
@@ -19,21 +19,48 @@ class RunState(NamedTuple):
 
 
 @contextmanager
-def transaction(path: Path | str) -> Iterator[sqlite3.Connection]:
-    """Open, begin, and commit at the end; an error undoes everything.
+def reading(path: Path | str) -> Iterator[sqlite3.Connection]:
+    """A connection that only reads, closed at the end.
+
+    Raises:
+        RunLogError: the run log cannot be read.
+    """
+    with _closing(open_for_reading(path), path) as connection:
+        yield connection
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[sqlite3.Connection]:
+    """A connection that may write, closed at the end; what was begun and not committed is undone.
 
     Raises:
         RunLogError: the run log cannot be written.
     """
-    connection = open_for_writing(path)
-    try:
+    with _closing(open_for_writing(path), path) as connection:
+        yield connection
+
+
+@contextmanager
+def transaction(path: Path | str) -> Iterator[sqlite3.Connection]:
+    """One transaction, committed at the end; an error undoes everything.
+
+    Raises:
+        RunLogError: the run log cannot be written.
+    """
+    with writing(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
+
+
+@contextmanager
+def _closing(connection: sqlite3.Connection, path: Path | str) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
     except sqlite3.Error as error:
         raise RunLogError(sentence(error, Path(path))) from error
     finally:
-        connection.close()  # rolls back what was not committed
+        connection.close()
 
 
 def state_of(connection: sqlite3.Connection, run_id: int, path: Path | str) -> RunState:

@@ -1,13 +1,12 @@
 """The trainer's only door to the run log.
 
 A call checks and copies its values into memory and returns; a `Committer` thread does the rest.
-Shape: C classes.
+Shapes: C classes, N features of length d.
 """
 
 import atexit
 import contextlib
 import os
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,60 +14,38 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from trainer.run_log import changes
+from trainer.run_log.changes import ROW_BYTES, change
 from trainer.run_log.commands import status_statements
 from trainer.run_log.committer import Committer
+from trainer.run_log.history import (
+    Statement,
+    copy,
+    copy_of_probes,
+    current_position,
+    parts,
+    removal,
+    truncation,
+)
 from trainer.run_log.rows import Command
-from trainer.run_log.schema import RunLogError, open_for_reading, sentence
-from trainer.run_log.text import storable, to_json
+from trainer.run_log.schema import RunLogError
+from trainer.run_log.transaction import reading, state_of
 
 QUEUE_LIMIT = 256 * 2**20
 CLOSE_SECONDS = 30.0
 
-# About what a queued row costs in memory beside its text and blob (tuple, numbers, list slot).
-_ROW_BYTES = 300
-_INT32 = np.iinfo(np.int32)
-
-_SCALAR = (
-    "INSERT INTO scalars (run_id, name, step, epoch, wall_time, value) VALUES (?, ?, ?, ?, ?, ?)"
-)
-_CLASS_VECTOR = (
-    "INSERT INTO class_vectors (run_id, field, step, epoch, wall_time, dtype, data)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-_CATEGORY = (
-    "INSERT INTO categories (run_id, class_index, category_id, name, frequency, image_count,"
-    " instance_count) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id, class_index) DO UPDATE SET"
-    " category_id = excluded.category_id, name = excluded.name, frequency = excluded.frequency,"
-    " image_count = excluded.image_count, instance_count = excluded.instance_count"
-)
-_SUMMARY = (
-    "INSERT INTO adaptation_summaries (run_id, step, epoch, wall_time, eps, eps_quantile,"
-    " num_groups, noise_share, largest_group) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_ADAPTATION = (
-    "INSERT INTO adaptations (run_id, step, epoch, wall_time, super_group, members, noise_members,"
-    " with_data, clamped, loss_before, loss_after, factor, reason)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_EVENT = (
-    "INSERT INTO events (run_id, step, epoch, wall_time, kind, text, payload)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
 _PROGRESS = (
     "UPDATE runs SET step = ?, total_steps = ?, epoch = ?, total_epochs = ?, phase = ? WHERE id = ?"
 )
-_ANSWER = "UPDATE commands SET answered = ?, applied_step = ?, refusal = ? WHERE id = ?"
-_REWIND = "UPDATE runs SET rewinds = rewinds + 1, step = min(step, ?) WHERE id = ?"
-_TABLES_WITH_STEPS = (
-    "scalars",
-    "class_vectors",
-    "adaptation_summaries",
-    "adaptations",
-    "events",
+_ATTEMPT = "INSERT INTO attempts (run_id, started, from_step) VALUES (?, ?, ?)"
+_KEPT = (
+    "INSERT OR REPLACE INTO checkpoints (run_id, step, epoch, batch, wall_time, bytes)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
 )
+_REMOVED = "DELETE FROM checkpoints WHERE run_id = ? AND step = ?"
+_REWIND = "UPDATE runs SET rewinds = rewinds + 1 WHERE id = ?"
 
 
 class RunLogWriter:
@@ -93,11 +70,11 @@ class RunLogWriter:
         commit_interval: float = 0.25,
         queue_limit: int = QUEUE_LIMIT,
     ) -> None:
-        path = Path(path)
+        self._path = Path(path)
         self._run_id = run_id
-        self._num_classes = _num_classes(path, run_id)
+        self._num_classes = _num_classes(self._path, run_id)
         self._committer = Committer(
-            path, run_id, commit_interval=commit_interval, queue_limit=queue_limit
+            self._path, run_id, commit_interval=commit_interval, queue_limit=queue_limit
         )
         self._process = os.getpid()
         atexit.register(self._close_at_exit)
@@ -114,34 +91,12 @@ class RunLogWriter:
 
     def register_categories(self, categories: Sequence[Mapping[str, Any]]) -> None:
         """Name the classes: keys index, id, name, frequency, image_count, instance_count."""
-        rows = [
-            (
-                self._run_id,
-                int(category["index"]),
-                int(category["id"]),
-                storable(str(category["name"])),
-                str(category["frequency"]),
-                int(category["image_count"]),
-                int(category["instance_count"]),
-            )
-            for category in categories
-        ]
-        if sorted(row[1] for row in rows) != list(range(len(rows))):
-            raise ValueError(
-                f"The indices of {len(rows)} categories must be 0..{len(rows) - 1}, each once: "
-                "number them in order."
-            )
-        self._num_classes = len(rows)
-        self._committer.put([(_CATEGORY, rows)], len(rows) * _ROW_BYTES)
+        self._committer.put(changes.categories(self._run_id, categories))
+        self._num_classes = len(categories)
 
     def scalars(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
         """Append one value to each named curve (NaN and infinity included)."""
-        now = time.time()
-        rows = [
-            (self._run_id, name, int(step), int(epoch), now, float(value))
-            for name, value in values.items()
-        ]
-        self._committer.put([(_SCALAR, rows)], len(rows) * _ROW_BYTES)
+        self._committer.put(changes.scalars(self._run_id, values, step=step, epoch=epoch))
 
     def class_vectors(self, values: Mapping[str, NDArray[Any]], *, step: int, epoch: int) -> None:
         """Append a snapshot of each named field: [C] float32 or int32 (float64, int64 converted).
@@ -149,14 +104,12 @@ class RunLogWriter:
         Raises:
             ValueError: another shape, another kind of number, or an integer beyond int32.
         """
-        now = time.time()
-        rows: list[tuple[Any, ...]] = []
-        size = 0
-        for field, vector in values.items():
-            dtype, data = self._encode(field, vector)
-            rows.append((self._run_id, field, int(step), int(epoch), now, dtype, data))
-            size += len(data) + _ROW_BYTES
-        self._committer.put([(_CLASS_VECTOR, rows)], size)
+        num_classes = self._num_classes
+        self._committer.put(
+            changes.class_vectors(
+                self._run_id, values, num_classes=num_classes, step=step, epoch=epoch
+            )
+        )
 
     def adaptation(self, report: Mapping[str, Any], *, step: int, epoch: int) -> None:
         """Store an adaptation report: a summary row and one row per super-group.
@@ -165,20 +118,7 @@ class RunLogWriter:
         largest_group, and groups with group, members, noise_members, with_data, clamped,
         loss_before, loss_after, factor, reason.
         """
-        place = (self._run_id, int(step), int(epoch), time.time())
-        summary = (
-            *place,
-            _real(report.get("eps")),
-            _real(report.get("eps_quantile")),
-            int(report["num_groups"]),
-            _real(report.get("noise_share")),
-            _whole(report.get("largest_group")),
-        )
-        rows = [(*place, *_group_values(group)) for group in report["groups"]]
-        size = sum(len(value) for row in rows for value in row if isinstance(value, str))
-        self._committer.put(
-            [(_SUMMARY, [summary]), (_ADAPTATION, rows)], size + (len(rows) + 1) * _ROW_BYTES
-        )
+        self._committer.put(changes.adaptation(self._run_id, report, step=step, epoch=epoch))
 
     def event(
         self,
@@ -190,39 +130,45 @@ class RunLogWriter:
         payload: Mapping[str, Any] | None = None,
     ) -> None:
         """Note something that every chart can mark; ``payload`` is kept as json."""
-        details = to_json(payload or {})
-        row = (
-            self._run_id,
-            int(step),
-            int(epoch),
-            time.time(),
-            storable(kind),
-            storable(text),
-            details,
+        self._committer.put(
+            changes.event(self._run_id, kind, text, payload or {}, step=step, epoch=epoch)
         )
-        self._committer.put([(_EVENT, [row])], _ROW_BYTES + len(text) + len(details))
 
     def status(self, status: str, *, error: str | None = None) -> None:
-        """Set the run's status; a final one also refuses its unanswered commands."""
-        statements = status_statements(self._run_id, status, error)
-        self._committer.put([(sql, [values]) for sql, values in statements], _ROW_BYTES)
+        """Set the run's status; a final one ends the attempt and refuses unanswered commands."""
+        self._committer.put(change(*status_statements(self._run_id, status, error)))
 
     def progress(
         self, *, step: int, total_steps: int, epoch: int, total_epochs: int, phase: str
     ) -> None:
         """Say how far the run is; ``phase`` is a word or two for people ("training")."""
         row = (int(step), int(total_steps), int(epoch), int(total_epochs), phase, self._run_id)
-        self._committer.put([(_PROGRESS, [row])], _ROW_BYTES)
+        self._committer.put(change((_PROGRESS, row)))
 
-    def answer_command(self, command_id: int, *, step: int, refusal: str | None = None) -> None:
-        """Say that a command took hold at ``step``, or was refused and why."""
-        row = (
-            time.time(),
-            int(step) if refusal is None else None,
-            None if refusal is None else storable(refusal),
-            command_id,
+    def begin_attempt(self, *, from_step: int) -> None:
+        """Say that this process takes the run up; its final status ends the attempt."""
+        row = (self._run_id, time.time(), int(from_step))
+        self._committer.put(change((_ATTEMPT, row)))
+
+    def apply_command(
+        self, command: Command, text: str, *, step: int, epoch: int, phase: str
+    ) -> None:
+        """Say that a command took hold, by its answer and by an event, both or neither.
+
+        Args:
+            command: from `take_commands`.
+            text: what was done, for people.
+            step: the step from which it holds.
+            epoch: the epoch at work.
+            phase: what the run was doing; with step and epoch the moment to repeat it at.
+        """
+        self._committer.put(
+            changes.apply_command(self._run_id, command, text, step=step, epoch=epoch, phase=phase)
         )
-        self._committer.put([(_ANSWER, [row])], _ROW_BYTES)
+
+    def refuse_command(self, command: Command, reason: str) -> None:
+        """Say why a command was refused."""
+        self._committer.put(changes.refuse_command(command, reason))
 
     def take_commands(self) -> list[Command]:
         """Commands that came since the last call, each once (looked up four times a second).
@@ -231,18 +177,92 @@ class RunLogWriter:
         """
         return self._committer.take_commands()
 
-    def truncate_after(self, step: int) -> None:
-        """Forget everything past ``step`` (a resumed run's checkpoint), in one transaction.
+    def checkpoint_kept(self, *, step: int, epoch: int, batch: int, size: int) -> None:
+        """Say that a checkpoint lies on the disk: its ``size`` in bytes, and its place."""
+        row = (self._run_id, int(step), int(epoch), int(batch), time.time(), int(size))
+        self._committer.put(change((_KEPT, row)))
 
-        Commands and their answers stay. ``runs.rewinds`` grows by one, so that readers know
-        that rows they have seen are gone.
+    def checkpoint_removed(self, *, step: int) -> None:
+        """Say that a checkpoint is gone from the disk."""
+        self._committer.put(change((_REMOVED, (self._run_id, int(step)))))
+
+    def feature_probes(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Name the objects whose features are followed, in place of earlier ones.
+
+        Keys as in `FeatureProbeRow`: object_index, class_index, split ("train" or "holdout"),
+        image_id, x1, y1, x2, y2 in pixels of the image, and picture, a JPEG.
+
+        Raises:
+            ValueError: the indices are not 0..N-1, or there is no such split.
         """
-        statements: list[tuple[str, list[tuple[Any, ...]]]] = [
-            (f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [(self._run_id, int(step))])
-            for table in _TABLES_WITH_STEPS
-        ]
-        statements.append((_REWIND, [(int(step), self._run_id)]))
-        self._committer.put(statements, len(statements) * _ROW_BYTES)
+        self._committer.put(changes.feature_probes(self._run_id, rows))
+
+    def feature_snapshot(
+        self, kind: str, subjects: NDArray[Any], data: NDArray[Any], *, step: int, epoch: int
+    ) -> None:
+        """Append the features of one moment.
+
+        Args:
+            kind: "real" or "virtual".
+            subjects: [N] whose features they are: an object_index where real, a class index where
+                virtual; stored as int32.
+            data: [N, d] float; stored as float16.
+            step: training steps done.
+            epoch: the epoch at work.
+
+        Raises:
+            ValueError: another kind, or shapes or numbers that do not fit.
+        """
+        self._committer.put(
+            changes.feature_snapshot(self._run_id, kind, subjects, data, step=step, epoch=epoch)
+        )
+
+    def position(self) -> dict[str, int]:
+        """How far the log is, for a checkpoint: rows of this run written later have larger ids.
+
+        Commits and syncs first, however long that takes (see `problem`), so that a checkpoint is
+        never newer than the log.
+
+        Raises:
+            RunLogError: the run log can never take what is queued (run deleted, file damaged).
+        """
+        self._flush_patiently()
+        with reading(self._path) as connection:
+            return current_position(connection)
+
+    def truncate_after(self, position: Mapping[str, int], *, step: int) -> None:
+        """Forget what was written after a checkpoint, in one transaction.
+
+        Commands, their answers and the attempts stay. ``runs.rewinds`` grows by one, so that
+        readers know that rows they have seen are gone.
+
+        Args:
+            position: of the checkpoint (`position`); a table missing in it is emptied of the run.
+            step: of the checkpoint.
+        """
+        self._committer.put(change(*truncation(self._run_id, position, int(step))))
+
+    def copy_history(self, parent_run: int, position: Mapping[str, int]) -> None:
+        """Begin with what the parent had written up to a checkpoint's position; waits for it.
+
+        The rows keep their order, steps and times and get ids of their own. What this run had
+        already is deleted first, so that a copy that was cut short can be made again.
+
+        Raises:
+            RunLogError: there is no such run, or the run log can never take the rows.
+        """
+        self._flush_patiently()
+        with reading(self._path) as connection:
+            state_of(connection, parent_run, self._path)
+            is_repeated = False
+            for part in parts(connection, self._run_id, current_position(connection)):
+                self._put_and_wait(removal(part.table, part.ids), size=part.size)
+                is_repeated = True
+            if is_repeated:
+                self._put_and_wait((_REWIND, (self._run_id,)))
+            for part in parts(connection, parent_run, position):
+                self._put_and_wait(copy(part, self._run_id), size=part.size)
+            self._put_and_wait(*copy_of_probes(parent_run, self._run_id))
 
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Commit now and have the disk confirm it; False when that took longer (see `problem`).
@@ -289,67 +309,20 @@ class RunLogWriter:
         except RunLogError as error:
             print(error, file=sys.stderr)
 
-    def _encode(self, field: str, vector: NDArray[Any]) -> tuple[str, bytes]:
-        """The dtype's name and the little-endian bytes: the one copy that is made."""
-        if vector.ndim != 1 or (self._num_classes and len(vector) != self._num_classes):
-            raise ValueError(
-                f"{field} must hold one value for each of {self._num_classes or 'C'} classes, "
-                f"not the shape {vector.shape}: hand in a vector [C]."
-            )
-        kind = vector.dtype.kind
-        if kind == "f":
-            return "float32", vector.astype("<f4", copy=False).tobytes()
-        if kind in "iu":
-            if (
-                (vector.dtype.itemsize > 4 or kind == "u")
-                and len(vector)
-                and not _INT32.min <= vector.min() <= vector.max() <= _INT32.max
-            ):
-                raise ValueError(
-                    f"{field} holds integers beyond int32 (largest {vector.max()}): "
-                    "hand in float32."
-                )
-            return "int32", vector.astype("<i4", copy=False).tobytes()
-        raise ValueError(
-            f"{field} must hold floats or integers, not {vector.dtype}: convert it first."
-        )
+    def _put_and_wait(self, *statements: Statement, size: int = ROW_BYTES) -> None:
+        self._committer.put(change(*statements, size=size))
+        self._flush_patiently()
 
-
-def _group_values(group: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (
-        int(group["group"]),
-        to_json(group["members"]),
-        to_json(group["noise_members"]),
-        to_json(group["with_data"]),
-        to_json(group["clamped"]),
-        _real(group.get("loss_before")),
-        _real(group.get("loss_after")),
-        float(group["factor"]),
-        str(group.get("reason") or ""),
-    )
-
-
-def _real(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)
+    def _flush_patiently(self) -> None:
+        while not self.flush():
+            pass
 
 
 def _num_classes(path: Path, run_id: int) -> int:
     """How many categories the run has already (0: none yet). Refuses an unknown run."""
-    connection = open_for_reading(path)
-    try:
-        if connection.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone() is None:
-            raise RunLogError(
-                f"There is no run {run_id} in {path}: look its number up in the run list."
-            )
+    with reading(path) as connection:
+        state_of(connection, run_id, path)
         count: int = connection.execute(
             "SELECT count(*) FROM categories WHERE run_id = ?", (run_id,)
         ).fetchone()[0]
         return count
-    except sqlite3.Error as error:
-        raise RunLogError(sentence(error, path)) from error
-    finally:
-        connection.close()
