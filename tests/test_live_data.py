@@ -170,7 +170,7 @@ def test_a_rewind_makes_the_caller_start_again(synthetic: SyntheticRun, client: 
     head, _ = ask(client, "scalars:0:loss/total")
     cursor, rewinds = head["frames"][0]["cursor"], head["run"]["rewinds"]
     assert synthetic.writer
-    synthetic.writer.truncate_after(30)
+    synthetic.go_back(30)
     synthetic.writer.scalars({"loss/total": 9.0, "segm/AP": 1.5}, step=31, epoch=1)
     synthetic.writer.flush()
     head, [frame] = ask(client, f"scalars:{cursor}:loss/total", rewinds=rewinds)

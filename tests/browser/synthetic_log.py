@@ -3,22 +3,26 @@
     python -m tests.browser.synthetic_log RUNS --classes 60 --epochs 12 --live
 
 writes history up to `--upto` epochs at once and, with `--live`, goes on step by step from this
-separate process until it is stopped. Its numbers look like a FASA run's, they are no result.
+separate process until it is stopped, answering commands as a trainer does. Its numbers look like
+a FASA run's, they are no result.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config import RunConfig
+from trainer.config import ConfigError, RunConfig, check_live
 from trainer.run_log.commands import claim_run, queue_run, set_status
-from trainer.run_log.schema import FILE_NAME
+from trainer.run_log.history import HISTORY
+from trainer.run_log.rows import Command
+from trainer.run_log.schema import FILE_NAME, open_for_reading
 from trainer.run_log.writer import RunLogWriter
 
 TEXT = """
@@ -29,7 +33,7 @@ fox organ fig sled anvil crab horn olive skate nail bear
 """
 WORDS = TEXT.split()
 
-Vector = NDArray[np.float32]
+CHECKPOINTS = 3  # kept
 
 
 def letter(images: int) -> str:
@@ -49,11 +53,13 @@ class SyntheticRun:
         self.total = epochs * steps_per_epoch
         self.fasa, self.snapshot_every = fasa, snapshot_every
         self.random = np.random.default_rng(seed)
-        config = RunConfig(epochs=epochs, demo_classes=max(2, classes), fasa=fasa)
+        self.config = RunConfig(epochs=epochs, demo_classes=max(2, classes), fasa=fasa)
         self.id = queue_run(
-            self.path, name=name, config=config.model_dump(mode="json"), dataset="demo"
+            self.path, name=name, config=self.config.model_dump(mode="json"), dataset="demo"
         )
         self.step = 0
+        self.kept: list[int] = []
+        self.is_paused = self.is_stopped = False
         places = self.random.permutation(classes)
         share = places / max(1, classes - 1)
         self.instances = np.maximum(1, np.round(200 * 0.01**share)).astype(int)
@@ -82,11 +88,13 @@ class SyntheticRun:
                 for i, name in enumerate(self.names())
             ]
         )  # fmt: skip
+        self.writer.begin_attempt(from_step=self.step)
         self.writer.status("running")
+        knobs = {"knob/learning_rate_factor": 1.0}
         if self.fasa:
-            knobs = {"knob/alpha": 1.1, "knob/beta": 0.9, "knob/m": 0.1,
-                     "knob/virtual_loss_weight": 0.1}  # fmt: skip
-            self.writer.scalars(knobs, step=0, epoch=0)
+            knobs |= {"knob/alpha": 1.1, "knob/beta": 0.9, "knob/m": 0.1,
+                      "knob/virtual_loss_weight": 0.1}  # fmt: skip
+        self.writer.scalars(knobs, step=0, epoch=0)
         self.snapshot()
         self.progress("training")
         assert self.writer.flush()  # a test that opens a page next has to find all of this
@@ -183,6 +191,58 @@ class SyntheticRun:
             {key: value.astype(np.float32) for key, value in vectors.items()}, **here
         )
         self.snapshot(epoch)
+        self.keep_checkpoint(epoch=epoch + 1, batch=0)
+
+    def keep_checkpoint(self, *, epoch: int, batch: int) -> None:
+        """Say that one is kept; there is no file."""
+        assert self.writer
+        self.writer.checkpoint_kept(step=self.step, epoch=epoch, batch=batch, size=44_000_000)
+        self.kept.append(self.step)
+        for step in self.kept[:-CHECKPOINTS]:
+            self.writer.checkpoint_removed(step=step)
+        del self.kept[:-CHECKPOINTS]
+
+    def go_back(self, step: int) -> None:
+        """As a run that was resumed from a checkpoint of that step."""
+        assert self.writer
+        assert self.writer.flush()
+        newest = "SELECT coalesce(max(id), 0) FROM {} WHERE run_id = ? AND step <= ?"
+        with closing(open_for_reading(self.path)) as connection:
+            position = {
+                table: connection.execute(newest.format(table), (self.id, step)).fetchone()[0]
+                for table in HISTORY
+            }
+        self.writer.truncate_after(position, step=step)
+        self.step = step
+
+    def answer_commands(self) -> None:
+        """Do what was asked, or refuse it."""
+        assert self.writer
+        for command in self.writer.take_commands():
+            try:
+                text = self.carry_out(command)
+            except ConfigError as error:
+                self.writer.refuse_command(command, str(error))
+                continue
+            self.writer.apply_command(
+                command, text, step=self.step, epoch=self.epoch, phase="training"
+            )
+            if command.kind in ("pause", "resume"):
+                self.writer.status("paused" if self.is_paused else "running")
+
+    def carry_out(self, command: Command) -> str:
+        assert self.writer
+        if command.kind == "set":
+            values = check_live(command.payload, self.config)
+            curves = {f"knob/{name}": value for name, value in values.items()}
+            self.writer.scalars(curves, step=self.step, epoch=self.epoch)
+            return ", ".join(f"{name} = {value:g}" for name, value in values.items())
+        if command.kind in ("pause", "resume"):
+            self.is_paused = command.kind == "pause"
+        if command.kind == "checkpoint":
+            self.keep_checkpoint(epoch=self.epoch, batch=self.step % self.steps_per_epoch)
+        self.is_stopped |= command.kind == "stop"
+        return command.kind.replace("_", " ")
 
     def adapt(self, epoch: int) -> None:
         assert self.writer
@@ -235,11 +295,15 @@ def main() -> None:
     writer = run.start()
     print(run.id, flush=True)
     run.advance(min(run.total, round(options.upto * options.steps_per_epoch)))
-    while options.live and run.step < run.total:
+    while options.live and run.step < run.total and not run.is_stopped:
         time.sleep(options.pace)
-        run.advance()
+        run.answer_commands()
+        if not run.is_paused:
+            run.advance()
     if run.step >= run.total:
         run.finish()
+    if run.is_stopped:
+        writer.status("stopped")
     writer.close()
 
 
