@@ -48,10 +48,19 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MB of its own; skipped where that may not be mounted."""
-    folder = tmp_path / "tiny"
+    yield from _disk(tmp_path / "tiny", "2m")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for a small run and two checkpoints."""
+    yield from _disk(tmp_path / "small", "160m")
+
+
+def _disk(folder: Path, size: str) -> Iterator[Path]:
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a file system of 2 MB may not be mounted here")
+        pytest.skip(f"a file system of {size} may not be mounted here")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

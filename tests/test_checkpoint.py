@@ -1,75 +1,109 @@
-"""Checkpoints: atomic, bounded in number, and exact."""
+"""Checkpoint files: all of it or nothing, and never believed when damaged."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from trainer.checkpoint import CheckpointError, checkpoints, load_checkpoint, save_checkpoint
-
-
-def _training(seed: int) -> tuple[nn.Module, list[torch.optim.Optimizer]]:
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 1))
-    return model, [torch.optim.AdamW(model.parameters(), lr=0.1)]
-
-
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    optimizer.zero_grad()
-    model(torch.randn(8, 4)).square().mean().backward()
-    optimizer.step()
+from trainer.checkpoint import (
+    CheckpointError,
+    DiskFullError,
+    checkpoint_path,
+    checkpoints,
+    random_state,
+    read_checkpoint,
+    remove_temporary,
+    set_random_state,
+    step_of,
+    write_checkpoint,
+)
 
 
-def _save(folder: Path, model: nn.Module, optimizers: list, step: int, keep: int = 9) -> Path:
-    return save_checkpoint(
-        folder, model=model, optimizers=optimizers, progress={"step": step}, keep=keep
-    )
+def _state(step: int, numbers: int = 4) -> dict[str, Any]:
+    return {"progress": {"step": step}, "model": {"weight": torch.arange(numbers)}}
 
 
-def test_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    model, optimizers = _training(0)
-    _step(model, optimizers[0])
-    path = _save(tmp_path, model, optimizers, 1)
-    for _ in range(3):
-        _step(model, optimizers[0])
-
-    other, other_optimizers = _training(7)
-    assert load_checkpoint(path, model=other, optimizers=other_optimizers) == {"step": 1}
-    for _ in range(3):
-        _step(other, other_optimizers[0])
-    for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
+def _write(folder: Path, step: int) -> Path:
+    path = checkpoint_path(folder, step)
+    write_checkpoint(path, _state(step))
+    return path
 
 
-def test_only_the_newest_are_kept(tmp_path: Path) -> None:
-    model, optimizers = _training(0)
-    for step in (1, 20, 300):
-        _save(tmp_path, model, optimizers, step, keep=2)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000020.pt", "step-00000300.pt"]
-    assert not list(tmp_path.glob("*.tmp"))
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    path = checkpoint_path(tmp_path / "new" / "checkpoints", 12)
+    size = write_checkpoint(path, _state(12))
+    assert (path.name, step_of(path)) == ("step-00000012.pt", 12)
+    assert path.stat().st_size == size
+    state = read_checkpoint(path)
+    assert state["progress"] == {"step": 12}
+    assert torch.equal(state["model"]["weight"], torch.arange(4))
 
 
-def test_a_damaged_file_says_so(tmp_path: Path) -> None:
-    model, optimizers = _training(0)
-    path = _save(tmp_path, model, optimizers, 1)
-    path.write_bytes(path.read_bytes()[:100])
+def test_files_are_listed_by_step(tmp_path: Path) -> None:
+    for step in (300, 1, 20):
+        _write(tmp_path, step)
+    assert [step_of(path) for path in checkpoints(tmp_path)] == [1, 20, 300]
+    assert checkpoints(tmp_path / "missing") == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_a_file_cut_short_says_so(tmp_path: Path, share: float) -> None:
+    path = _write(tmp_path, 1)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match=r"cannot be read \(.*\): use an older one"):
+        read_checkpoint(path)
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    path = checkpoint_path(tmp_path, 1)
+    write_checkpoint(path, _state(1, numbers=10_000))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # in the middle of the tensor
+    path.write_bytes(content)
     with pytest.raises(CheckpointError, match="cannot be read"):
-        load_checkpoint(path, model=model, optimizers=optimizers)
+        read_checkpoint(path)
 
 
-def test_another_model_is_refused(tmp_path: Path) -> None:
-    model, optimizers = _training(0)
-    path = _save(tmp_path, model, optimizers, 1)
-    with pytest.raises(CheckpointError, match="does not fit"):
-        load_checkpoint(path, model=nn.Linear(2, 2), optimizers=optimizers)
+class _RunsCode:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("ran"),))
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, tiny_disk: Path) -> None:
-    model, optimizers = _training(0)
-    _save(tiny_disk, model, optimizers, 1)
-    big = nn.Linear(1000, 1000)  # 4 MB, more than the disk holds
-    with pytest.raises(CheckpointError, match="free space"):
-        _save(tiny_disk, big, [], 2)
-    assert [path.name for path in checkpoints(tiny_disk)] == ["step-00000001.pt"]
+def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = checkpoint_path(tmp_path, 1)
+    torch.save({"progress": {"step": 1}, "model": _RunsCode()}, path)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_checkpoint(path)
+    assert not Path("ran").exists()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tiny_disk: Path) -> None:
+    _write(tiny_disk, 1)
+    with pytest.raises(DiskFullError, match="free space"):
+        write_checkpoint(checkpoint_path(tiny_disk, 2), _state(2, numbers=500_000))  # 4 MB
+    assert [step_of(path) for path in checkpoints(tiny_disk)] == [1]
     assert not list(tiny_disk.glob("*.tmp"))
+
+
+def test_a_read_only_folder_is_no_full_disk(read_only_folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="make its folder writable") as caught:
+        write_checkpoint(checkpoint_path(read_only_folder, 1), _state(1))
+    assert not isinstance(caught.value, DiskFullError)
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> None:
+    path = _write(tmp_path, 1)
+    (tmp_path / "step-00000002.tmp").write_bytes(b"half a file")
+    assert [step_of(file) for file in checkpoints(tmp_path)] == [1]
+    remove_temporary(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_random_numbers_go_on_where_they_were() -> None:
+    state = random_state()
+    first = torch.rand(5)
+    set_random_state(state)
+    assert torch.equal(torch.rand(5), first)

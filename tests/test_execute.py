@@ -2,29 +2,18 @@
 
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from small_runs import curves, queue_small
 
-from trainer.config import load_config
 from trainer.execute import execute
-from trainer.run_log.commands import queue_run, send_command
+from trainer.run_log.commands import send_command
 from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
 
 pytestmark = pytest.mark.slow
-
-SMALL: dict[str, Any] = {
-    "demo_classes": 6,
-    "epochs": 3,
-    "threads": 1,
-    "image_min_size": 96,
-    "image_max_size": 96,
-    "snapshot_every": 3,
-    "initial_scale": 15.0,
-}
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +29,9 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def _queue(folder: RunsFolder, **values: Any) -> int:
-    config = load_config({**SMALL, **values}).model_dump(mode="json")
-    return queue_run(folder.run_log, name="small", config=config, dataset="demo")
-
-
-def _losses(folder: RunsFolder, run_id: int) -> list[tuple[str, int, float]]:
-    timed = ("images_per_second", "loader_seconds", "step_seconds", "memory_mb")
-    rows = RunLogReader(folder.run_log).scalars(run_id)
-    return sorted((r.name, r.step, r.value) for r in rows if r.name not in timed)
-
-
 @pytest.fixture(scope="module")
 def finished(folder: RunsFolder) -> int:
-    run_id = _queue(folder)
+    run_id = queue_small(folder)
     assert execute(folder, run_id) == "finished"
     return run_id
 
@@ -108,12 +86,12 @@ def test_virtual_features_start_in_the_second_epoch(folder: RunsFolder, finished
 
 
 def test_the_same_seed_gives_the_same_losses_to_the_bit(folder: RunsFolder, finished: int) -> None:
-    again = _queue(folder)
+    again = queue_small(folder)
     execute(folder, again)
-    assert _losses(folder, again) == _losses(folder, finished)
-    other = _queue(folder, seed=1, epochs=1)
+    assert curves(folder, again) == curves(folder, finished)
+    other = queue_small(folder, seed=1, epochs=1)
     execute(folder, other)
-    assert _losses(folder, other)[:5] != _losses(folder, finished)[:5]
+    assert curves(folder, other)[:5] != curves(folder, finished)[:5]
 
 
 @pytest.mark.parametrize(
@@ -123,12 +101,12 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     folder: RunsFolder, finished: int, step: int, phase: str
 ) -> None:
     """Stopped in the middle of an epoch or of a pass after it, then executed again."""
-    run_id = _queue(folder, workers=1 if phase == "training" else 0)
+    run_id = queue_small(folder, workers=1 if phase == "training" else 0)
     _stop_at(folder, run_id, step=step, phase=phase)
     reader = RunLogReader(folder.run_log)
     assert reader.run(run_id).step < reader.run(finished).step
     assert execute(folder, run_id) == "finished"
-    assert _losses(folder, run_id) == _losses(folder, finished)
+    assert curves(folder, run_id) == curves(folder, finished)
 
 
 def _stop_at(folder: RunsFolder, run_id: int, *, step: int, phase: str) -> None:
@@ -153,7 +131,7 @@ def _stop_at(folder: RunsFolder, run_id: int, *, step: int, phase: str) -> None:
 
 
 def test_knobs_are_turned_between_two_steps(folder: RunsFolder) -> None:
-    run_id = _queue(folder, epochs=1)
+    run_id = queue_small(folder, epochs=1)
     send_command(folder.run_log, run_id, "set", {"alpha": 1.5, "virtual_loss_weight": 0.3})
     bad = send_command(folder.run_log, run_id, "set", {"beta": 7})
     execute(folder, run_id)
@@ -169,7 +147,7 @@ def test_knobs_are_turned_between_two_steps(folder: RunsFolder) -> None:
 
 
 def test_a_baseline_has_no_virtual_loss_but_the_same_measurements(folder: RunsFolder) -> None:
-    run_id = _queue(folder, epochs=1, fasa=False)
+    run_id = queue_small(folder, epochs=1, fasa=False)
     execute(folder, run_id)
     reader = RunLogReader(folder.run_log)
     assert "loss/virtual" not in reader.scalar_names(run_id)
@@ -178,7 +156,7 @@ def test_a_baseline_has_no_virtual_loss_but_the_same_measurements(folder: RunsFo
     )
 
 
-def test_a_diverging_run_fails_with_step_images_and_losses(folder: RunsFolder) -> None:
+def test_a_diverging_run_fails_with_step_images_andcurves(folder: RunsFolder) -> None:
     run_id = _queue(
         folder, epochs=1, learning_rate=1e30, optimizer="sgd", gradient_clip=0.0, warmup_steps=0
     )
@@ -190,7 +168,7 @@ def test_a_diverging_run_fails_with_step_images_and_losses(folder: RunsFolder) -
 
 
 def test_a_run_whose_data_is_gone_fails_with_a_sentence(folder: RunsFolder) -> None:
-    run_id = _queue(folder, data="coco", annotations="gone.json", images="gone")
+    run_id = queue_small(folder, data="coco", annotations="gone.json", images="gone")
     with pytest.raises(ValueError, match=r"gone\.json"):
         execute(folder, run_id)
     run = RunLogReader(folder.run_log).run(run_id)

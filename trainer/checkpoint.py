@@ -1,14 +1,22 @@
-"""Checkpoints: everything a run needs to go on bit for bit, in one file."""
+"""Checkpoint files: everything a run needs to go on bit for bit, in one file.
+
+A file is written under a temporary name, synced to the disk and renamed, so that whatever is cut
+short never has a checkpoint's name.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import zipfile
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 _PATTERN = "step-*.pt"
+_TEMPORARY = ".tmp"
 
 
 class Module(Protocol):
@@ -25,83 +33,81 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be written or read, or does not belong to this run."""
 
 
-def save_checkpoint(
-    folder: Path,
-    *,
-    model: Module,
-    optimizers: list[torch.optim.Optimizer],
-    progress: dict[str, Any],
-    keep: int,
-) -> Path:
-    """Write `folder/step-<step>.pt` under a temporary name, then rename; drop the oldest.
+class DiskFullError(CheckpointError):
+    """There is no room for a checkpoint."""
 
-    Args:
-        folder: the run's checkpoint folder; made when missing.
-        model: with FASA's buffers and generators in its state dict.
-        optimizers: their state dicts are stored in this order.
-        progress: plain values: at least "step", and where in its epoch the run is.
-        keep: newest checkpoints kept.
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """The file of the checkpoint after `step` training steps."""
+    return folder / f"step-{step:08d}.pt"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint files in a folder, oldest first."""
+    return sorted(folder.glob(_PATTERN))
+
+
+def step_of(path: Path) -> int:
+    """The training steps behind a checkpoint, from its file's name."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> int:
+    """Write `state` to `path`, all of it or nothing; returns its size in bytes.
 
     Raises:
-        CheckpointError: one sentence, when the disk is full or cannot be written.
+        DiskFullError: one sentence, when there is no room.
+        CheckpointError: one sentence, when the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{progress['step']:08d}.pt"
-    temporary = path.with_suffix(".tmp")
-    state = {
-        "model": model.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        "progress": progress,
-        "random": random_state(),
-    }
+    temporary = path.with_suffix(_TEMPORARY)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
+            size = file.tell()
         temporary.replace(path)
+        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch wraps the system's error in its own
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        reason = str(cause).splitlines()[0]
+        if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"checkpoint {path} cannot be written ({reason}): free space on the disk"
+            ) from None
         raise CheckpointError(
-            f"checkpoint {path} cannot be written ({str(error).splitlines()[0]}): free space on "
-            "the disk and resume the run from the one before"
+            f"checkpoint {path} cannot be written ({reason}): make its folder writable, and "
+            "resume the run from the checkpoint before"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)  # on a full disk half a file would help nobody
-    for old in checkpoints(folder)[:-keep]:
-        old.unlink()
-    return path
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # half a file would help nobody
+    return size
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Kept checkpoints, oldest first."""
-    return sorted(folder.glob(_PATTERN))
-
-
-def load_checkpoint(
-    path: Path, *, model: Module, optimizers: list[torch.optim.Optimizer]
-) -> dict[str, Any]:
-    """Restore model, optimizers and random numbers; returns the stored progress.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `write_checkpoint` stored, on the CPU. No code in the file is run.
 
     Raises:
-        CheckpointError: one sentence, when the file is damaged or of another model.
+        CheckpointError: one sentence, when the file is damaged or cut short.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:  # torch writes check sums but does not read them
+            assert archive.testzip() is None
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        int(state["progress"]["step"])
     except Exception as error:  # torch raises many kinds for a damaged file
         raise CheckpointError(
             f"checkpoint {path} cannot be read ({type(error).__name__}): use an older one"
         ) from None
-    try:
-        model.load_state_dict(state["model"])
-        for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(values)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"checkpoint {path} does not fit this run's model: {str(error).splitlines()[0]}"
-        ) from None
-    set_random_state(state["random"])
-    progress: dict[str, Any] = state["progress"]
-    return progress
+    return state
+
+
+def remove_temporary(folder: Path) -> None:
+    """Clear away what a killed process was writing."""
+    for file in folder.glob(f"*{_TEMPORARY}"):
+        file.unlink(missing_ok=True)
 
 
 def random_state() -> dict[str, Any]:
@@ -117,3 +123,12 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name outlast a power cut, as the content does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,25 +1,82 @@
-"""Commands to a running trainer: read from the run log, answered through the writer."""
+"""Commands to a running trainer: read from the run log, answered through the writer.
+
+A command takes hold between two steps, or between two batches of the passes after an epoch. Where
+it did is its `Moment`. After a crash the run goes on from its last checkpoint, and the commands
+that had taken hold since take hold again, each at its moment: so the run becomes what it would have
+been.
+"""
 
 from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from types import FrameType
+from typing import NamedTuple
 
-from fasa_core.fasa import FASA
-from trainer.config import ConfigError, check_live
+from trainer.config import ConfigError
+from trainer.knobs import Knobs
 from trainer.run_log.rows import Command
 from trainer.run_log.writer import RunLogWriter
 
 _PAUSE_POLL = 0.2  # s
+PHASES = ("training", "validation", "evaluation")  # of an epoch, in their order
+REPEATED = ("set", "snapshot_features")  # what takes hold again after a crash
 
 
 class StopRequested(Exception):
-    """The run is to end at this step; `status` is how the run log is to name it."""
+    """The run is to end at this step.
 
-    def __init__(self, status: str, reason: str) -> None:
+    Attributes:
+        status: how the run log is to name it.
+        problem: what did not go well about it, or None.
+    """
+
+    def __init__(self, status: str, reason: str, *, problem: str | None = None) -> None:
         super().__init__(reason)
         self.status = status
+        self.problem = problem
+
+
+class Moment(NamedTuple):
+    """A point of a run at which a command can take hold; later ones are greater.
+
+    Attributes:
+        epoch: the epoch at work, from 0.
+        step: training steps done.
+        phase: index into `PHASES`.
+    """
+
+    epoch: int
+    step: int
+    phase: int
+
+
+class Signals:
+    """SIGTERM and Ctrl-C: they end the run, while it trains only at the next moment."""
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self.wait_for_moment = False
+
+    def listen(self) -> None:
+        """From now on. Before `wait_for_moment` is set, a signal raises `StopRequested` at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number).name
+        if not self.wait_for_moment:
+            self.raise_received()
+
+    def raise_received(self) -> None:
+        """End the run if a signal came.
+
+        Raises:
+            StopRequested: it did.
+        """
+        if self.received is not None:
+            raise StopRequested("interrupted", f"ended by {self.received}")
 
 
 class RunControl:
@@ -27,29 +84,41 @@ class RunControl:
 
     Args:
         writer: of the run; commands and their answers go through it.
-        fasa: the knobs of `set`, or None for a baseline.
+        knobs: what `set` turns.
+        signals: of this process.
+
+    Attributes:
+        applied: ids of the commands that have taken hold and would have to again after a crash;
+            a checkpoint holds them.
     """
 
-    def __init__(self, *, writer: RunLogWriter, fasa: FASA | None) -> None:
+    def __init__(self, *, writer: RunLogWriter, knobs: Knobs, signals: Signals) -> None:
         self._writer = writer
-        self._fasa = fasa
+        self._knobs = knobs
+        self._signals = signals
         self._paused = False
-        self._signal: str | None = None
-
-    def listen_to_signals(self) -> None:
-        """SIGTERM and Ctrl-C end the run at the next step, with a checkpoint."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signal = signal.Signals(number).name
+        self._to_repeat: list[tuple[Moment, Command]] = []
+        self.applied: list[int] = []
 
     def is_ending(self) -> bool:
         """Whether a signal asked the run to end."""
-        return self._signal is not None
+        return self._signals.received is not None
 
-    def at_step(self, *, step: int, epoch: int) -> set[str]:
-        """Apply what was asked since the last step; blocks while the run is paused.
+    def repeat(self, commands: Sequence[Command], *, applied: Sequence[int]) -> None:
+        """Have commands take hold again at their moments, after a crash.
+
+        Args:
+            commands: of the run, in order.
+            applied: `applied` as it was in the checkpoint that the run goes on from.
+        """
+        self.applied = list(applied)
+        for command in commands:
+            moment = _moment_of(command)
+            if command.kind in REPEATED and moment is not None and command.id not in applied:
+                self._to_repeat.append((moment, command))
+
+    def at(self, moment: Moment) -> set[str]:
+        """Apply what was asked since the last moment; blocks while the run is paused.
 
         Returns:
             the kinds of commands that were applied.
@@ -57,48 +126,63 @@ class RunControl:
         Raises:
             StopRequested: when the run is to end here.
         """
-        applied = self._take_commands(step, epoch)
+        applied = self._repeat_until(moment) | self._take_commands(moment)
         if self._paused:
             self._writer.status("paused")
             while self._paused:
                 time.sleep(_PAUSE_POLL)
-                applied |= self._take_commands(step, epoch)
+                applied |= self._take_commands(moment)
             self._writer.status("running")
         return applied
 
-    def _take_commands(self, step: int, epoch: int) -> set[str]:
-        if self._signal is not None:
-            raise StopRequested("interrupted", f"ended by {self._signal}")
-        commands = self._writer.take_commands()
-        return {command.kind for command in commands if self._apply(command, step, epoch)}
+    def _repeat_until(self, moment: Moment) -> set[str]:
+        applied = set()
+        while self._to_repeat and self._to_repeat[0][0] <= moment:
+            command = self._to_repeat.pop(0)[1]
+            if self._apply(command, moment):
+                applied.add(command.kind)
+        return applied
 
-    def _apply(self, command: Command, step: int, epoch: int) -> bool:
+    def _take_commands(self, moment: Moment) -> set[str]:
+        self._signals.raise_received()
+        applied = set()
+        for command in self._writer.take_commands():
+            if self._apply(command, moment):
+                applied.add(command.kind)
+        return applied
+
+    def _apply(self, command: Command, moment: Moment) -> bool:
         """Carry out and answer; False when it was refused."""
         try:
             text = self._carry_out(command)
         except ConfigError as error:
-            self._writer.answer_command(command.id, step=step, refusal=str(error))
+            self._writer.refuse_command(command, str(error))
             return False
-        self._writer.answer_command(command.id, step=step)
-        self._writer.event(command.kind, text, step=step, epoch=epoch, payload=command.payload)
+        self._writer.apply_command(
+            command, text, step=moment.step, epoch=moment.epoch, phase=PHASES[moment.phase]
+        )
+        if command.kind in REPEATED:
+            self.applied.append(command.id)
         if command.kind == "stop":
             raise StopRequested("stopped", "stopped on request")
         return True
 
     def _carry_out(self, command: Command) -> str:
-        """Do it, and say in a few words what was done."""
+        """Do what can be done here, and say in a few words what was."""
         if command.kind == "set":
-            return self._set(check_live(command.payload))
+            values = self._knobs.set(command.payload)
+            return ", ".join(f"{name} = {value:g}" for name, value in values.items())
         if command.kind in ("pause", "resume"):
             self._paused = command.kind == "pause"
-        elif command.kind not in ("checkpoint", "stop"):
+        elif command.kind not in ("checkpoint", "stop", "snapshot_features"):
             raise ConfigError(f"this trainer does not know the command '{command.kind}'")
-        return command.kind
+        return command.kind.replace("_", " ")
 
-    def _set(self, values: dict[str, float]) -> str:
-        if self._fasa is None:
-            raise ConfigError(
-                "this run trains without FASA, so it has no such knob: start one with"
-            )
-        self._fasa.set_knobs(**values)
-        return ", ".join(f"{name} = {value:g}" for name, value in values.items())
+
+def _moment_of(command: Command) -> Moment | None:
+    """Where a command took hold; None when it did not."""
+    if command.applied_step is None or command.applied_epoch is None:
+        return None
+    return Moment(
+        command.applied_epoch, command.applied_step, PHASES.index(str(command.applied_phase))
+    )

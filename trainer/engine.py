@@ -9,29 +9,37 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import load_checkpoint, save_checkpoint
+from trainer.checkpoint import CheckpointError, random_state, set_random_state
+from trainer.checkpoint_keeper import CheckpointKeeper
 from trainer.config import RunConfig
 from trainer.console import Console
-from trainer.control import RunControl, StopRequested
+from trainer.control import PHASES, Moment, RunControl, StopRequested
 from trainer.evaluation import EvaluationResult
+from trainer.feature_probe import FeatureProbe
+from trainer.knobs import Knobs
 from trainer.recorder import Recorder
-from trainer.schedule import learning_rate_factor, set_learning_rate
+from trainer.schedule import learning_rate_factor, load_memory, set_learning_rate
 from trainer.trainable_model import TrainableModel
 from trainer.training_data import TrainingData, adaptation_loader, train_indices, train_loader
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
+Evaluate = Callable[[Callable[[int], None], Callable[[], None]], EvaluationResult | None]
 
 
-Evaluate = Callable[[Callable[[int], None]], EvaluationResult | None]
+_LAST_CHECKPOINT_SECONDS = 5.0  # an ending run waits so long for a full disk or a locked log
 
 
 class LossNotFinite(RuntimeError):
-    """A training loss became NaN or infinite; the message names step, images and losses."""
+    """A loss or gradient became NaN or infinite; the message names step, images and losses."""
+
+
+class OutOfMemory(RuntimeError):
+    """A GPU had no memory left for a step; the message names step, images and remedy."""
 
 
 @dataclass
@@ -60,11 +68,14 @@ class Trainer:
         model: on `device`.
         optimizers: the first one trains the classifier.
         evaluate: gives the AP, or None without a test set; it is handed a function to call
-            after each batch with the number of batches there are.
+            after each batch with the number of batches there are, and one to call about every
+            second while it computes the AP.
         recorder: writes to the run log.
         control: what people ask of the run.
+        knobs: what they can turn while it trains.
+        probe: takes snapshots of features.
+        keeper: of the checkpoints.
         console: what the terminal shows.
-        checkpoints: folder for them.
         device: where the model is.
     """
 
@@ -78,8 +89,10 @@ class Trainer:
         evaluate: Evaluate,
         recorder: Recorder,
         control: RunControl,
+        knobs: Knobs,
+        probe: FeatureProbe,
+        keeper: CheckpointKeeper,
         console: Console,
-        checkpoints: Path,
         device: torch.device,
     ) -> None:
         self.config = config
@@ -89,17 +102,44 @@ class Trainer:
         self.evaluate = evaluate
         self.recorder = recorder
         self.control = control
+        self.knobs = knobs
+        self.probe = probe
+        self.keeper = keeper
         self.console = console
-        self.checkpoints = checkpoints
         self.device = device
         self.at = Position()
+        self._phase = PHASES[0]
+        self._last_reason = ""
         self.total_steps = self._batches_in_epoch(0) * config.epochs
 
-    def resume(self, checkpoint: Path) -> None:
-        """Go back to where `checkpoint` was written."""
-        self.at = Position(
-            **load_checkpoint(checkpoint, model=self.model, optimizers=self.optimizers)
-        )
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to where `content` gave `state`. Rates and decays stay as configured.
+
+        Raises:
+            CheckpointError: one sentence, when it is of another model.
+        """
+        try:
+            self.model.load_state_dict(_with_own_fasa(state["model"], self.model.state_dict()))
+            for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+                load_memory(optimizer, values)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                "the checkpoint does not fit this run's model: " + str(error).splitlines()[0]
+            ) from None
+        self.knobs.learning_rate_factor = state["learning_rate_factor"]
+        set_random_state(state["random"])
+        self.at = Position(**state["progress"])
+
+    def content(self) -> dict[str, Any]:
+        """Everything that decides how the run goes on from here."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "learning_rate_factor": self.knobs.learning_rate_factor,
+            "commands": list(self.control.applied),
+            "random": random_state(),
+            "progress": dict(vars(self.at)),
+        }
 
     def run(self) -> None:
         """All epochs that are left.
@@ -107,10 +147,11 @@ class Trainer:
         Raises:
             StopRequested: when somebody ended the run; a checkpoint is written first.
             LossNotFinite: when training diverged; the last checkpoint is kept.
+            OutOfMemory: when a step does not fit on the GPU.
         """
         self._progress("training")
         if self.at.step == 0:
-            self.recorder.knobs(step=0, epoch=0)
+            self.record_knobs()
         try:
             while self.at.epoch < self.config.epochs:
                 self._train_epoch()
@@ -119,10 +160,11 @@ class Trainer:
                     self.at.adapted = True
                 self._evaluate()
                 self.at = Position(self.at.step, self.at.epoch + 1)
-                self._keep(every=self.config.checkpoint_every)
+                if self._is_checkpoint_due():
+                    self.keep()
             self._progress("done")
-        except StopRequested:
-            self._keep()
+        except StopRequested as stop:
+            self._keep_last(stop)
             raise
 
     def _progress(self, phase: str) -> None:
@@ -144,12 +186,14 @@ class Trainer:
             self.model.fasa.set_epoch(self.at.epoch)
         if self.at.batch == 0:
             self.model.statistics.reset()
+            if self.config.schedule == "steps" and self.at.epoch in self.config.milestones:
+                self.recorder.learning_rate_step(step=self.at.step, epoch=self.at.epoch)
         self.model.train()
         batches = self._batches_in_epoch(self.at.epoch)
         loader = train_loader(
             self.config, self.data.train, epoch=self.at.epoch, skip_batches=self.at.batch
         )
-        self.console.phase(self._label("training"), done=self.at.batch)
+        self._enter("training", done=self.at.batch)
         for batch, loader_seconds in _timed(loader):
             self._listen()
             self._step(batch, loader_seconds, batches)
@@ -158,9 +202,16 @@ class Trainer:
         started = time.perf_counter()
         fraction = self.at.epoch + self.at.batch / batches
         factor = learning_rate_factor(self.config, step=self.at.step, epoch=fraction)
-        set_learning_rate(self.optimizers, factor)
-        losses = self._optimise(*self._to_device(batch))
-        self._refuse_not_finite(losses, batch)
+        set_learning_rate(self.optimizers, factor * self.knobs.learning_rate_factor)
+        try:
+            losses, gradient = self._optimise(*self._to_device(batch))
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(
+                f"the GPU has no memory left at step {self.at.step} on images "
+                f"{_image_ids(batch)}: lower batch_size or image_max_size "
+                f"({str(error).splitlines()[0]})"
+            ) from None
+        self._refuse_not_finite(losses, gradient, batch)
         self.at.step += 1
         self.at.batch += 1
         self.recorder.step(
@@ -179,35 +230,43 @@ class Trainer:
 
     def _listen(self) -> None:
         """Take commands: before every step of training, and every batch of a pass."""
-        where = {"step": self.at.step, "epoch": self.at.epoch}
-        applied = self.control.at_step(**where)
+        applied = self.control.at(Moment(self.at.epoch, self.at.step, PHASES.index(self._phase)))
         if "set" in applied:
-            self.recorder.knobs(**where)
+            self.record_knobs()
+        if "snapshot_features" in applied:
+            self.probe.take(step=self.at.step, epoch=self.at.epoch)
         if "checkpoint" in applied:
-            self._keep()
+            self.keep()
 
-    def _optimise(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, float]:
+    def record_knobs(self) -> None:
+        """Note in the run log where every knob stands."""
+        self.recorder.knobs(self.knobs.values(), step=self.at.step, epoch=self.at.epoch)
+
+    def _optimise(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]]
+    ) -> tuple[dict[str, float], float]:
+        """One step; returns the losses and the norm of the gradient before clipping."""
         losses: dict[str, Tensor] = self.model(images, targets)
         total = torch.stack(list(losses.values())).sum()
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        if self.config.gradient_clip:
-            trainable = [p for p in self.model.parameters() if p.requires_grad]
-            torch.nn.utils.clip_grad_norm_(trainable, self.config.gradient_clip)
-        if bool(total.isfinite()):  # a step on NaN would spoil the weights beyond rescue
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        most = self.config.gradient_clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(trainable, most)
+        if bool((total + norm).isfinite()):  # a step on NaN would spoil the weights beyond rescue
             for optimizer in self.optimizers:
                 optimizer.step()
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return {name: float(value.detach()) for name, value in losses.items()}, float(norm)
 
-    def _refuse_not_finite(self, losses: dict[str, float], batch: Batch) -> None:
-        if all(math.isfinite(value) for value in losses.values()):
+    def _refuse_not_finite(self, losses: dict[str, float], gradient: float, batch: Batch) -> None:
+        if all(map(math.isfinite, (*losses.values(), gradient))):
             return
-        images = [int(target["image_id"]) for target in batch[1]]
         shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
         raise LossNotFinite(
-            f"the loss is not finite at step {self.at.step} on images {images} ({shown}): "
-            "lower the learning rate or the gradient clip, and go on from the last checkpoint"
+            f"loss or gradient is not finite at step {self.at.step} on images {_image_ids(batch)} "
+            f"({shown}, gradient norm {gradient:g}): lower the learning rate or the gradient "
+            "clip, and fork the run from its last checkpoint"
         )
 
     def _adapt(self) -> None:
@@ -220,7 +279,7 @@ class Trainer:
         loss_sum = torch.zeros(num, dtype=torch.float64, device=self.device)
         count = torch.zeros(num, dtype=torch.int64, device=self.device)
         loader = adaptation_loader(self.config, self.data.holdout, epoch=self.at.epoch)
-        self.console.phase(self._label("validation"))
+        self._enter("validation")
         for batch in loader:
             self._listen()
             self._progress("validation")
@@ -240,8 +299,8 @@ class Trainer:
         done = self.at.epoch + 1
         if done % self.config.evaluate_every and done < self.config.epochs:
             return
-        self.console.phase(self._label("evaluation"))
-        result = self.evaluate(self._evaluated_batch)
+        self._enter("evaluation")
+        result = self.evaluate(self._evaluated_batch, self._listen)
         if result is None:
             return
         self.recorder.evaluation(result, step=self.at.step, epoch=self.at.epoch)
@@ -257,21 +316,36 @@ class Trainer:
         self._progress("evaluation")
         self.console.advance(total=total)
 
-    def _keep(self, every: int = 1) -> None:
-        """Write a checkpoint at the end of every `every`-th epoch, and at the end of the run."""
-        if self.at.epoch % every and self.at.epoch < self.config.epochs:
-            return
-        self.recorder.flush()
-        save_checkpoint(
-            self.checkpoints,
-            model=self.model,
-            optimizers=self.optimizers,
-            progress=vars(self.at),
-            keep=self.config.keep_checkpoints,
-        )
+    def _is_checkpoint_due(self) -> bool:
+        """At the end of every `checkpoint_every`-th epoch, and at the end of the run."""
+        epoch = self.at.epoch
+        return epoch % self.config.checkpoint_every == 0 or epoch == self.config.epochs
 
-    def _label(self, phase: str) -> str:
-        return f"{phase} {self.at.epoch + 1}/{self.config.epochs}"
+    def keep(self) -> None:
+        """Write a checkpoint; while there is no room for it, wait and say so."""
+        self.keeper.save(self.content, wait=self._wait)
+
+    def _wait(self, reason: str) -> None:
+        if reason != self._last_reason:
+            self.console.say(f"waiting: {reason}")
+        self._last_reason = reason
+        self._progress("waiting to write a checkpoint")
+        self._listen()
+
+    def _keep_last(self, stop: StopRequested) -> None:
+        """The checkpoint of a run that was asked to end: it waits for room only a few seconds."""
+        deadline = time.monotonic() + _LAST_CHECKPOINT_SECONDS
+
+        def wait(reason: str) -> None:
+            if time.monotonic() > deadline:
+                problem = f"its last checkpoint could not be written: {reason}"
+                raise StopRequested(stop.status, str(stop), problem=problem) from None
+
+        self.keeper.save(self.content, wait=wait)
+
+    def _enter(self, phase: str, *, done: int = 0) -> None:
+        self._phase = phase
+        self.console.phase(f"{phase} {self.at.epoch + 1}/{self.config.epochs}", done=done)
 
     def _to_device(self, batch: Batch) -> Batch:
         images, targets = batch
@@ -287,6 +361,17 @@ class Trainer:
                 for target in targets
             ],
         )
+
+
+def _with_own_fasa(stored: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`stored` for a model with or without FASA, as `own` is: a fork may switch it on or off."""
+    fasa = {name for name in stored.keys() ^ own.keys() if "fasa" in name.split(".")}
+    kept = {name: value for name, value in stored.items() if name not in fasa}
+    return kept | {name: own[name] for name in fasa & own.keys()}
+
+
+def _image_ids(batch: Batch) -> list[int]:
+    return [int(target["image_id"]) for target in batch[1]]
 
 
 def _timed(loader: torch.utils.data.DataLoader) -> Iterator[tuple[Batch, float]]:

@@ -13,7 +13,7 @@ Every figure is in percent. Average precision is the mean over classes of the pr
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,7 @@ def evaluate_detections(
     federated: bool,
     max_detections: int = 300,
     frequencies: Sequence[str] | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> EvaluationResult:
     """Average precision of `records` against an annotation file; `records` stay as they are.
 
@@ -148,6 +149,7 @@ def evaluate_detections(
         max_detections: 300 for LVIS, 100 for COCO.
         frequencies: C letters r, c or f, for AP_r, AP_c and AP_f; by default the file's own
             letters. A file without them gives no such figures.
+        between: called after each group of categories, about every second; it may raise.
 
     Raises:
         ValueError: unreadable file, unknown image, unknown letter, record without geometry.
@@ -169,7 +171,7 @@ def evaluate_detections(
     for kind, geometry in _GEOMETRY.items():
         if any(geometry not in record for record in kept):
             continue
-        precision = _precision(truth, kept, kind, max_detections)
+        precision = _precision(truth, kept, kind, max_detections, between)
         result.metrics.update(_summary(kind, precision, truth.category_ids, letters))
         result.per_class[kind] = _per_class(precision, truth.category_ids, category_ids)
     return result
@@ -269,7 +271,11 @@ def _best_of_each_image(
 
 
 def _precision(
-    truth: _GroundTruth, records: Sequence[Mapping[str, Any]], kind: str, max_detections: int
+    truth: _GroundTruth,
+    records: Sequence[Mapping[str, Any]],
+    kind: str,
+    max_detections: int,
+    between: Callable[[], None],
 ) -> npt.NDArray[np.float64]:
     """float64[T, R, K, A] for all categories of the file, ascending by id; -1: no ground truth."""
     by_category: dict[int, list[Record]] = defaultdict(list)
@@ -283,6 +289,7 @@ def _precision(
         truths = [entry for member in group for entry in truth.by_category.get(member, [])]
         found = [entry for member in group for entry in by_category.get(member, [])]
         blocks.append(_evaluate_group(truth, group, truths, found, kind, max_detections))
+        between()
     return np.concatenate(blocks, axis=2)
 
 

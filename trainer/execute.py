@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import traceback
+from typing import Any
 
-import psutil
 import torch
 
 from data.categories import Category
-from trainer.checkpoint import checkpoints
+from trainer.checkpoint import CheckpointError
+from trainer.checkpoint_keeper import CheckpointKeeper
 from trainer.config import RunConfig, load_config
 from trainer.console import Console
-from trainer.control import RunControl, StopRequested
-from trainer.engine import LossNotFinite, Trainer
+from trainer.control import RunControl, Signals, StopRequested
+from trainer.engine import LossNotFinite, OutOfMemory, Trainer
+from trainer.feature_probe import FeatureProbe
 from trainer.inference import evaluate_model
+from trainer.knobs import Knobs
 from trainer.model import build_model
+from trainer.process_identity import process_identity
 from trainer.recorder import Recorder
 from trainer.run_log.commands import set_process
+from trainer.run_log.history import HISTORY
 from trainer.run_log.reader import RunLogReader
+from trainer.run_log.rows import Run
 from trainer.run_log.writer import RunLogWriter
 from trainer.runs_folder import RunsFolder
 from trainer.schedule import build_optimizers
@@ -28,25 +34,31 @@ from trainer.training_data import TrainingData, build_training_data
 def execute(folder: RunsFolder, run_id: int) -> str:
     """Train run `run_id` until it ends; returns its final status.
 
+    It goes on from its newest whole checkpoint when there is one.
+
     Raises:
         ValueError: when configuration or data break a rule; the run is then marked failed.
         Exception: whatever broke the training; the run is marked failed with the traceback.
     """
-    start = psutil.Process().create_time()
-    set_process(folder.run_log, run_id, process_id=os.getpid(), process_start=start)
+    signals = Signals()
+    identity = process_identity(os.getpid())
+    set_process(folder.run_log, run_id, process_id=os.getpid(), process_identity=identity)
     with RunLogWriter(folder.run_log, run_id) as writer, Console() as console:
         try:
-            run = RunLogReader(folder.run_log).run(run_id)
-            trainer, control = _build(load_config(run.config), folder, run_id, writer, console)
-            control.listen_to_signals()
+            signals.listen()
+            with RunLogReader(folder.run_log) as reader:
+                run = reader.run(run_id)
+                trainer = _build(run, folder, writer, console, signals)
+                _go_back(trainer, run, reader, writer, console)
+            signals.wait_for_moment = True
             writer.status("running")
-            console.say(f"run {run_id} '{run.name}': {trainer.total_steps} steps")
+            console.say(f"run {run_id} '{run.name}': step {trainer.at.step}/{trainer.total_steps}")
             trainer.run()
         except StopRequested as stop:
-            writer.status(stop.status)
+            writer.status(stop.status, error=stop.problem)
             console.say(str(stop))
             return stop.status
-        except (ValueError, LossNotFinite) as error:
+        except (ValueError, LossNotFinite, OutOfMemory) as error:
             writer.status("failed", error=str(error))
             raise
         except BaseException:
@@ -57,8 +69,9 @@ def execute(folder: RunsFolder, run_id: int) -> str:
 
 
 def _build(
-    config: RunConfig, folder: RunsFolder, run_id: int, writer: RunLogWriter, console: Console
-) -> tuple[Trainer, RunControl]:
+    run: Run, folder: RunsFolder, writer: RunLogWriter, console: Console, signals: Signals
+) -> Trainer:
+    config = load_config(run.config)
     if config.threads:
         torch.set_num_threads(config.threads)
     data = build_training_data(config, datasets=folder.datasets)
@@ -66,24 +79,74 @@ def _build(
     device = _device(config)
     torch.manual_seed(config.seed)  # torchvision's samplers draw from torch's own generator
     model = build_model(config, class_counts=data.class_counts).to(device)
-    control = RunControl(writer=writer, fasa=model.fasa)
-    trainer = Trainer(
+    knobs = Knobs(config, model.fasa)
+    return Trainer(
         config=config,
         data=data,
         model=model,
         optimizers=build_optimizers(config, model, model.classifier),
-        evaluate=lambda done: evaluate_model(model, data, config, device=device, batch_done=done),
+        evaluate=lambda done, between: evaluate_model(
+            model, data, config, device=device, batch_done=done, between=between
+        ),
         recorder=Recorder(writer=writer, model=model),
-        control=control,
+        control=RunControl(writer=writer, knobs=knobs, signals=signals),
+        knobs=knobs,
+        probe=FeatureProbe(config=config, data=data, model=model, writer=writer, device=device),
+        keeper=CheckpointKeeper(
+            folder.checkpoints(run.id), run=run, config=config, writer=writer, console=console
+        ),
         console=console,
-        checkpoints=folder.checkpoints(run_id),
         device=device,
     )
-    kept = checkpoints(folder.checkpoints(run_id))
-    if kept:
-        trainer.resume(kept[-1])
-        writer.truncate_after(trainer.at.step)
-    return trainer, control
+
+
+def _go_back(
+    trainer: Trainer, run: Run, reader: RunLogReader, writer: RunLogWriter, console: Console
+) -> None:
+    """To the newest checkpoint: of the run itself, or of the parent it was forked from."""
+    state = trainer.keeper.newest()
+    if state is not None:
+        trainer.restore(state)
+        if trainer.keeper.is_origin(state):
+            _begin_fork(trainer, run, state, writer, console)
+        else:
+            trainer.control.repeat(reader.commands(run.id), applied=state["commands"])
+            writer.truncate_after(state["log"], step=trainer.at.step)
+            trainer.keeper.take_over(state, reader.checkpoints(run.id))
+    elif run.parent_step is not None:
+        raise CheckpointError(
+            f"run {run.id} is a fork, but the checkpoint at step {run.parent_step} it begins from "
+            "is not there: fork from one that is kept"
+        )
+    elif reader.attempts(run.id):  # it died before its first checkpoint
+        trainer.control.repeat(reader.commands(run.id), applied=[])
+        writer.truncate_after(dict.fromkeys(HISTORY, 0), step=0)
+    writer.begin_attempt(from_step=trainer.at.step)
+
+
+def _begin_fork(
+    trainer: Trainer, run: Run, state: dict[str, Any], writer: RunLogWriter, console: Console
+) -> None:
+    """Take over the parent's history and checkpoint; from then on the fork needs no parent."""
+    at = trainer.at
+    if at.epoch >= trainer.config.epochs:
+        raise ValueError(
+            f"the fork goes on after {at.epoch} epochs, but its epochs is {trainer.config.epochs}: "
+            "give it more"
+        )
+    trainer.knobs.set_as_configured()
+    if run.parent_run is None:
+        console.say("the parent run was deleted: the curves of this fork begin at the fork")
+    else:
+        writer.copy_history(run.parent_run, state["log"])
+    trainer.keeper.take_over(state, [])
+    parent = "a deleted run" if run.parent_run is None else f"run {run.parent_run}"
+    writer.event(
+        "fork", f"fork of {parent} after {at.epoch} epochs", step=at.step, epoch=at.epoch,
+        payload={"parent_run": run.parent_run, "parent_step": run.parent_step},
+    )  # fmt: skip
+    trainer.record_knobs()
+    trainer.keep()
 
 
 def prepare(config: RunConfig, folder: RunsFolder) -> TrainingData:

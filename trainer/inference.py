@@ -23,6 +23,7 @@ def evaluate_model(
     *,
     device: torch.device,
     batch_done: Callable[[int], None] = lambda total: None,
+    between: Callable[[], None] = lambda: None,
 ) -> EvaluationResult | None:
     """AP of boxes and masks on `data.test`, or None without a test set.
 
@@ -32,6 +33,7 @@ def evaluate_model(
         config: batch size and loader processes are taken from it.
         device: where the model is.
         batch_done: called after each batch with the number of batches there are.
+        between: called about every second while AP is computed from the detections.
     """
     if data.test is None:
         return None
@@ -57,4 +59,5 @@ def evaluate_model(
         federated=data.federated,
         max_detections=_MOST_DETECTIONS[data.federated],
         frequencies=[category.frequency for category in data.categories],
+        between=between,
     )

@@ -66,17 +66,15 @@ class Recorder:
         """Wait until rows can be stored again or `give_up` says True; nothing is dropped."""
         self._writer.wait_while_disk_full(give_up)
 
-    def flush(self) -> None:
-        """Commit everything now, so that no checkpoint is ever newer than its log."""
-        self._writer.flush()
-
-    def knobs(self, *, step: int, epoch: int) -> None:
+    def knobs(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
         """The knobs that can change in a run: their history is a curve too."""
-        fasa = self._model.fasa
-        if fasa is not None:
-            names = ("alpha", "beta", "m", "virtual_loss_weight")
-            values = {f"knob/{name}": float(getattr(fasa, name)) for name in names}
-            self._writer.scalars(values, step=step, epoch=epoch)
+        curves = {f"knob/{name}": value for name, value in values.items()}
+        self._writer.scalars(curves, step=step, epoch=epoch)
+
+    def learning_rate_step(self, *, step: int, epoch: int) -> None:
+        """The schedule lets the learning rate fall here: a mark for every chart."""
+        text = "the learning rate falls to a tenth"
+        self._writer.event("learning_rate", text, step=step, epoch=epoch)
 
     def snapshot(self, *, step: int, epoch: int) -> None:
         """Per-class state within an epoch: RoIs, losses, scores, prior, probabilities, norms."""

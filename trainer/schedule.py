@@ -46,6 +46,23 @@ def _optimizer(
     return torch.optim.AdamW(group, lr=rate, weight_decay=decay)
 
 
+def load_memory(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take over what an optimizer remembers; its rates and decays stay as configured.
+
+    So a fork can have others. In a resumed run they are the same.
+
+    Raises:
+        ValueError: `state` is of other parameters.
+    """
+    settings = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
+
+
 def learning_rate_factor(config: RunConfig, *, step: int, epoch: float) -> float:
     """The share of the full learning rate, in 0..1.
 
