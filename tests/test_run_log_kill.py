@@ -3,6 +3,7 @@
 How much is lost at the end is measured by benchmarks/bench_run_log.py.
 """
 
+import json
 import multiprocessing
 import os
 import random
@@ -19,15 +20,17 @@ from trainer.run_log.reader import RunLogReader
 from trainer.run_log.writer import RunLogWriter
 
 NUM_CLASSES = 1203
+CHECKPOINT_EVERY = 20  # steps
 
 
 def train(path: Path) -> None:
-    """Go on from the last step stored whole, as a resumed run does, until somebody kills this."""
-    with RunLogReader(path) as reader:
-        events = reader.events(1)  # the last of a step's calls: a step with its event is whole
-    step = events[-1].step if events else 0
+    """Go on from the last checkpoint, as a resumed run does, until somebody kills this."""
+    checkpoint = path.with_name("checkpoint.json")
+    step, position = json.loads(checkpoint.read_text()) if checkpoint.exists() else (0, {})
     writer = RunLogWriter(path, 1)
-    writer.truncate_after(step)
+    writer.truncate_after(position, step=step)
+    if step:  # the passes after the checkpoint's epoch are made once more
+        writer.scalars({"segm/AP": step}, step=step, epoch=0)
     while True:
         step += 1
         values = np.full(NUM_CLASSES, step, dtype=np.float32)
@@ -35,6 +38,13 @@ def train(path: Path) -> None:
         writer.scalars({"loss/total": step, "loss/box": step}, step=step, epoch=0)
         writer.event("note", f"step {step}", step=step, epoch=0)
         time.sleep(0.001)
+        if step % CHECKPOINT_EVERY == 0:
+            # The passes after an epoch write more under the same step.
+            writer.scalars({"validation/loss": step}, step=step, epoch=0)
+            written = path.with_name("checkpoint.tmp")
+            written.write_text(json.dumps((step, writer.position())))
+            written.replace(checkpoint)
+            writer.scalars({"segm/AP": step}, step=step, epoch=0)
 
 
 def kill_and_check(path: Path, lifetime: float) -> None:
@@ -57,6 +67,7 @@ def kill_and_check(path: Path, lifetime: float) -> None:
     with RunLogReader(path) as reader:
         totals = reader.scalars(1, ["loss/total"])
         boxes = reader.scalars(1, ["loss/box"])
+        rare = {name: reader.scalars(1, [name]) for name in ("validation/loss", "segm/AP")}
         vectors = reader.class_vectors(1, "score")
         events = reader.events(1)
     expected = list(range(1, len(totals) + 1))
@@ -65,6 +76,9 @@ def kill_and_check(path: Path, lifetime: float) -> None:
     assert vectors.steps.tolist() in (expected, [*expected, len(expected) + 1])
     assert (vectors.values == vectors.steps[:, None]).all()
     assert [row.step for row in events] in (expected, expected[:-1])
+    for rows in rare.values():
+        steps = [row.step for row in rows]
+        assert steps in (every := expected[CHECKPOINT_EVERY - 1 :: CHECKPOINT_EVERY], every[:-1])
 
 
 def survive(path: Path, kills: int) -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fasa_core.fasa import FASA
-from trainer.run_log.commands import queue_run, send_command
+from trainer.run_log.commands import queue_run, refuse_pending, send_command
 from trainer.run_log.reader import RunLogReader
+from trainer.run_log.schema import RunLogError, open_for_writing
 from trainer.run_log.writer import RunLogWriter
 
 CATEGORIES = [
@@ -284,19 +285,56 @@ def test_commands_reach_the_trainer_once_and_their_answers_the_sender(
     until(lambda: came.extend(writer.take_commands()) or len(came) >= 3)
     assert [command.id for command in came] == [first, second, third]
     assert came[0].payload == {"alpha": 1.3}
-    writer.answer_command(first, step=12)
-    writer.answer_command(second, step=12, refusal="alpha must be at least 1")
+    writer.apply_command(came[0], "alpha = 1.3", step=12, epoch=1, phase="training")
+    writer.refuse_command(came[1], "alpha must be at least 1")
     assert writer.flush()
     answers = {command.id: command for command in reader.commands(1)}
     assert (answers[first].applied_step, answers[first].refusal) == (12, None)
+    assert (answers[first].applied_epoch, answers[first].applied_phase) == (1, "training")
     assert (answers[second].applied_step, answers[second].refusal) == (
         None,
         "alpha must be at least 1",
     )
     assert answers[first].answered is not None
     assert answers[third].answered is None
+    (event,) = reader.events(1)
+    assert (event.kind, event.text, event.step, event.epoch) == ("set", "alpha = 1.3", 12, 1)
+    assert event.payload == {"alpha": 1.3, "command": first}
     time.sleep(0.6)
     assert writer.take_commands() == []
+
+
+def test_a_command_refused_for_dead_and_applied_after_all_holds(
+    path: Path, writer: RunLogWriter, reader: RunLogReader
+) -> None:
+    send_command(path, 1, "pause")
+    came: list[Any] = []
+    until(lambda: came.extend(writer.take_commands()) or came)
+    refuse_pending(path, 1, "the trainer is gone")
+    writer.apply_command(came[0], "pause", step=3, epoch=0, phase="training")
+    assert writer.flush()
+    (command,) = reader.commands(1)
+    assert (command.applied_step, command.refusal) == (3, None)
+
+
+def test_an_answer_and_its_event_are_stored_together_or_not_at_all(
+    path: Path, reader: RunLogReader
+) -> None:
+    writer = RunLogWriter(path, 1)
+    send_command(path, 1, "set", {"alpha": 1.3})
+    came: list[Any] = []
+    until(lambda: came.extend(writer.take_commands()) or came)
+    connection = open_for_writing(path)
+    connection.execute(
+        "CREATE TRIGGER no_events BEFORE INSERT ON events BEGIN SELECT raise(ABORT, 'full'); END"
+    )
+    connection.close()
+    writer.apply_command(came[0], "alpha = 1.3", step=3, epoch=0, phase="training")
+    until(lambda: writer.problem is not None)
+    assert reader.commands(1)[0].answered is None
+    assert reader.events(1) == []
+    with pytest.raises(RunLogError, match="full"):
+        writer.close()
 
 
 def test_commands_sent_before_the_trainer_started(path: Path) -> None:
@@ -330,44 +368,3 @@ def test_rows_of_many_threads(writer: RunLogWriter, reader: RunLogReader) -> Non
     for number in range(4):
         rows = reader.scalars(1, [f"thread/{number}"])
         assert [row.value for row in rows] == list(range(200))
-
-
-# Going back to a checkpoint.
-
-
-def test_truncate_forgets_what_lies_past_the_checkpoint(
-    path: Path, writer: RunLogWriter, reader: RunLogReader
-) -> None:
-    other = queue_run(path, name="other", config={}, dataset="demo")
-    with RunLogWriter(path, other) as neighbour:
-        neighbour.scalars({"loss/total": 1.0}, step=9, epoch=0)
-    for step in range(1, 7):
-        writer.scalars({"loss/total": step}, step=step, epoch=0)
-        writer.class_vectors({"score": np.full(3, step, np.float32)}, step=step, epoch=0)
-        writer.event("note", "x", step=step, epoch=0)
-        writer.adaptation(REPORT, step=step, epoch=0)
-    writer.progress(step=6, total_steps=9, epoch=0, total_epochs=1, phase="training")
-    assert writer.flush()
-    cursor = reader.scalars(1)[-1].id
-    assert reader.run(1).rewinds == 0
-
-    writer.truncate_after(4)
-    writer.scalars({"loss/total": 50.0}, step=5, epoch=0)
-    assert writer.flush()
-    assert [row.step for row in reader.scalars(1)] == [1, 2, 3, 4, 5]
-    assert reader.class_vectors(1, "score").steps.tolist() == [1, 2, 3, 4]
-    assert [row.step for row in reader.events(1)] == [1, 2, 3, 4]
-    assert [row.step for row in reader.adaptation_summaries(1)] == [1, 2, 3, 4]
-    assert [row.step for row in reader.adaptations(1)] == [1, 1, 2, 2, 3, 3, 4, 4]
-    assert (reader.run(1).rewinds, reader.run(1).step) == (1, 4)
-    assert len(reader.scalars(other)) == 1
-    # No id is used twice, so a reader's cursor still finds exactly what is new.
-    assert [row.value for row in reader.scalars(1, after=cursor)] == [50.0]
-
-
-def test_truncate_keeps_its_place_in_the_queue(writer: RunLogWriter, reader: RunLogReader) -> None:
-    writer.scalars({"loss/total": 1.0}, step=5, epoch=0)
-    writer.truncate_after(4)
-    writer.scalars({"loss/total": 2.0}, step=5, epoch=0)
-    assert writer.flush()
-    assert [row.value for row in reader.scalars(1)] == [2.0]
