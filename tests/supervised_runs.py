@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 30.0
 
 # A trainer in small: what it does is the run's name. It waits until a file appears where a real
-# one would train.
+# one would train, and answers commands meanwhile.
 TRAINER = """
 import os, signal, sys, time
 from pathlib import Path
@@ -32,11 +33,13 @@ if kind == "exit early":
 if kind == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 asked_to_stop = []
-if kind in ("polite", "wait"):
+if kind in ("polite", "wait", "linger"):
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.append(1))
 writer = RunLogWriter(root / "fasa.sqlite", run_id)
 print("training", run_id)
+writer.begin_attempt(from_step=0)
 writer.status("running")
+writer.progress(step=1, total_steps=4, epoch=0, total_epochs=2, phase="training")
 writer.scalars({"loss/total": 1.5}, step=1, epoch=0)
 writer.flush()
 if kind == "raise":
@@ -45,10 +48,24 @@ if kind in ("SIGKILL", "SIGSEGV"):
     os.kill(os.getpid(), signal.Signals[kind])
 if kind == "silent":
     sys.exit(0)
-while kind != "finish" and not (root / f"finish-{run_id}").exists() and not asked_to_stop:
+last = "finished"
+while kind != "finish" and not (root / f"finish-{run_id}").exists():
+    if asked_to_stop or last == "stopped":
+        break
+    for command in [] if kind == "mute" else writer.take_commands():
+        if command.payload.get("beta") == 0.5:
+            writer.refuse_command(command, "a half is too little today")
+            continue
+        writer.apply_command(command, command.kind, step=1, epoch=0, phase="training")
+        if command.kind in ("pause", "resume"):
+            writer.status({"pause": "paused", "resume": "running"}[command.kind])
+        if command.kind == "stop":
+            last = "stopped"
     time.sleep(0.02)
-writer.status("interrupted" if asked_to_stop else "finished")
+writer.status("interrupted" if asked_to_stop else last)
 writer.close()
+if kind == "linger":
+    time.sleep(1.5)
 """
 
 # A whole supervisor in a process of its own, as `fasa up` runs it.
@@ -73,8 +90,8 @@ class Runs:
         self._supervisors: list[Supervisor] = []
         self._processes: list[psutil.Process] = []
 
-    def queue(self, name: str) -> int:
-        return queue_run(self.log, name=name, config={}, dataset="none")
+    def queue(self, name: str, **more: Any) -> int:
+        return queue_run(self.log, name=name, config={}, dataset="none", **more)
 
     def run(self, run_id: int) -> Run:
         with RunLogReader(self.log) as reader:
@@ -84,7 +101,7 @@ class Runs:
         with RunLogReader(self.log) as reader:
             return [run.status for run in reader.runs()]
 
-    def supervisor(self, *, slots: int = 1) -> Supervisor:
+    def supervisor(self, *, slots: int | None = 1) -> Supervisor:
         command = [sys.executable, str(self.script)]
         made = Supervisor(self.root, slots=slots, poll_seconds=0.05, trainer_command=command)
         self._supervisors.append(made)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from trainer.run_log.commands import delete_run
 from trainer.run_log.history import HISTORY
+from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
 from trainer.run_log.schema import QUEUED, STARTING, RunLogError, open_for_reading
 from trainer.runs_folder import RunsFolder
@@ -68,9 +69,12 @@ def remove_run(folder: RunsFolder, run_id: int) -> None:
     may be about to be forked from it (`waiting_fork`).
 
     Raises:
-        RunLogError: the rows cannot be removed.
+        RunLogError: the rows cannot be removed, or the run is not marked deleted any more.
         OSError: the files cannot be removed; the rows are still there.
     """
+    with RunLogReader(folder.run_log) as reader:
+        if reader.run(run_id).deleted is None:
+            raise RunLogError(f"Run {run_id} is not marked deleted: do that first.")
     _remove_tree(folder.run(run_id))
     delete_run(folder.run_log, run_id)
 

@@ -93,7 +93,7 @@ class Supervisor:
 
         Trainers go on either way; `stop` ends them.
         """
-        _say(f"up to {self._slots} at once, on {', '.join(self._gpus) or 'no GPU'}")
+        _say(f"trains up to {self._slots} at once, on {', '.join(self._gpus) or 'no GPU'}")
         # In a thread of its own, so that a signal handler that raises in this one never cuts
         # the start of a trainer in two.
         with ThreadPoolExecutor(1, thread_name_prefix="supervisor") as thread:
@@ -143,6 +143,13 @@ class Supervisor:
             except RunLogError as error:
                 # The next supervisor marks them.
                 _complain(error)
+            self._reader.close()
+            self._lock_file.close()
+
+    def release(self) -> None:
+        """Let go of the folder; the trainers go on."""
+        self._ending.set()
+        with self._polling:
             self._reader.close()
             self._lock_file.close()
 

@@ -3,101 +3,104 @@
 from __future__ import annotations
 
 import signal
-import socket
-import subprocess
-import sys
-import threading
 from types import FrameType
 
-from trainer.config import ConfigError, RunConfig
+from trainer.config import ConfigError, RunConfig, dataset_title
+from trainer.dashboard import Dashboard, DashboardOptions
+from trainer.folder_lock import has_supervisor
 from trainer.presets import preset_values
+from trainer.resumption import requeue_interrupted
 from trainer.run_log.commands import queue_run
 from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
 from trainer.supervisor import Supervisor
 
 _FIRST_RUNS = ("demo", "demo-baseline")
-_DASHBOARD_STOP_SECONDS = 5
+_BAD_INPUT = 2
 
 
-def up(folder: RunsFolder, *, port: int, address: str, demo: bool) -> int:
+def up(
+    folder: RunsFolder,
+    *,
+    dashboard: DashboardOptions | None,
+    demo: bool,
+    slots: int | None,
+    resume: bool,
+    grace: float,
+) -> int:
     """Start everything and stay until SIGTERM or Ctrl-C; then trainers checkpoint and stop.
+
+    A second Ctrl-C ends them at once.
 
     Args:
         folder: runs and run log; made when missing.
-        port: of the dashboard.
-        address: the dashboard listens on.
+        dashboard: None for none.
         demo: queue the demo run and its baseline when there is no run yet.
+        slots: how many runs may train at once; None for one a GPU.
+        resume: queue the interrupted runs again.
+        grace: seconds that trainers have for their checkpoint.
+
+    Returns:
+        the exit code: 2 when the dashboard would not start as it was asked to.
 
     Raises:
         SupervisorError: another supervisor has the folder, or it cannot be written.
-        ConfigError: the dashboard cannot listen there.
+        ConfigError: the dashboard cannot listen there, or a number is out of bounds.
     """
-    _refuse_taken_port(address, port)
+    if not 0 <= grace < float("inf"):
+        raise ConfigError(f"--grace is {grace:g}, but needs to be 0 or more seconds")
+    if dashboard is not None and not has_supervisor(folder.root):
+        dashboard.refuse_taken_port()
     folder.root.mkdir(parents=True, exist_ok=True)
-    supervisor = Supervisor(folder.root)
+    signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
+    supervisor = Supervisor(folder.root, slots=slots)
+    if resume:
+        for run in requeue_interrupted(folder):
+            print(f"run {run.id} '{run.name}' goes on", flush=True)
     if demo:
         queue_first_runs(folder)
-    dashboard = subprocess.Popen(
-        [sys.executable, "-m", "app.server", f"--runs={folder.root}"]
-        + [f"--port={port}", f"--address={address}"]
-    )
-    signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
-    threading.Thread(target=_say_when_ended, args=(dashboard,), daemon=True).start()
+    server = None
     try:
+        if dashboard is not None:
+            server = Dashboard(folder, dashboard)
+            if server.has_refused():
+                supervisor.release()
+                return _BAD_INPUT
+            server.watch()
         supervisor.run_forever()
     except KeyboardInterrupt:
         print("stopping: trainers write a checkpoint first", flush=True)
     finally:
-        dashboard.terminate()  # first, so that it ends while the trainers write
-        supervisor.stop()
-        _wait_for(dashboard)
+        _stop(supervisor, server, grace)
     return 0
 
 
 def queue_first_runs(folder: RunsFolder) -> None:
     """Queue the demo and its baseline when the run log holds no run."""
-    if folder.run_log.exists() and RunLogReader(folder.run_log).runs():
-        return
+    with RunLogReader(folder.run_log) as reader:
+        if reader.runs(include_deleted=True):
+            return
     for name in _FIRST_RUNS:
         config = RunConfig(**preset_values([name]))
         queue_run(
             folder.run_log,
             name=name,
             config=config.model_dump(mode="json"),
-            dataset=f"demo ({config.demo_classes} classes)",
+            dataset=dataset_title(config),
         )
 
 
-def _refuse_taken_port(address: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except (OSError, OverflowError) as error:
-            raise ConfigError(
-                f"the dashboard cannot listen on {address} port {port} ({error}): "
-                "stop what runs there, or give another --port"
-            ) from None
-
-
-def _say_when_ended(dashboard: subprocess.Popen[bytes]) -> None:
-    """Nothing is restarted silently: say that the dashboard is gone, and what to do."""
-    code = dashboard.wait()
-    if code not in (0, -signal.SIGTERM):
-        print(
-            f"the dashboard ended (exit code {code}); the trainers go on. "
-            "Ctrl-C and `fasa up` start it again",
-            flush=True,
-        )
+def _stop(supervisor: Supervisor, server: Dashboard | None, grace: float) -> None:
+    if server is not None:
+        server.end()  # first, so that it ends while the trainers write
+    try:
+        supervisor.stop(seconds=grace)
+    except KeyboardInterrupt:
+        print("ending the trainers at once", flush=True)
+        supervisor.stop(seconds=0)
+    if server is not None:
+        server.wait()
 
 
 def _as_keyboard_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _wait_for(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_DASHBOARD_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
