@@ -274,10 +274,10 @@ def main() -> int:
     """Run the proof and say what was found; exit code 1 when the run did not survive."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--epochs", type=int, help="default: kills / 2")
+    parser.add_argument("--epochs", type=int, help="default: as many as kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     given = parser.parse_args()
-    epochs = given.epochs or max(3, given.kills // 2)
+    epochs = given.epochs or max(3, given.kills)
     with tempfile.TemporaryDirectory() as root:
         result = survive(Path(root), epochs=epochs, kills=given.kills, seed=given.seed)
     shown = ", ".join(f"{name} {count}" for name, count in sorted(result.phases.items()))
