@@ -23,8 +23,8 @@ from app.looks import (
     SKY,
     VERMILION,
     Look,
-    pin_looks,
 )
+from app.steering import knob_label, knobs_of
 from trainer.run_log.rows import CategoryRow
 
 XAxis = Literal["epoch", "step", "time"]
@@ -57,6 +57,7 @@ class Line:
     hidden: bool = False
     markers: bool = False
     steps: bool = False  # holds its value until the next point, then jumps
+    holds: bool = False  # and goes on to where the run is now
 
 
 @dataclass(frozen=True)
@@ -195,150 +196,47 @@ def super_groups() -> Chart:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ClassField:
-    """A per-class quantity of the run log, as people read it."""
-
-    label: str
-    unit: str
-    meaning: str
-    transform: Transform = ""
-    log: bool = False
-    from_zero: bool = True
-    number: str = ".4~g"
+KNOB_LOOKS = {
+    "alpha": (0, Look(VERMILION, "solid", "triangle-up")),
+    "beta": (0, Look(BLUE, "dash", "triangle-down")),
+    "learning_rate_factor": (0, Look(INK, "dot", "circle")),
+    "m": (1, Look(GREEN, "dashdot", "square")),
+    "virtual_loss_weight": (1, Look(PURPLE, "longdash", "diamond")),
+}
 
 
-CLASS_FIELDS: dict[str, ClassField] = {
-    "probability": ClassField(
-        "Sampling probability", "virtual features / 1,000 steps",
-        "virtual features to expect in 1,000 steps: 1,000 times p_c (Eq. 4)", "per_thousand",
-        True, False),
-    "scale": ClassField("Scale s_c", "× Eq. 4", "p_c relative to its base 1/N_c (Eq. 4)"),
-    "training_loss": ClassField(
-        "Training loss", "loss", "mean classification loss of the class's RoIs in training"),
-    "validation_loss": ClassField(
-        "Hold-out loss", "loss",
-        "mean classification loss on the hold-out set, which steers adaptation"),
-    "weight_norm": ClassField(
-        "Weight norm", "norm",
-        "norm of the class's row of the classifier (Figure 4)"),
-    "score": ClassField(
-        "Score on own objects", "score", "mean score the class gives its own objects (Figure 1b)"),
-    "prior_spread": ClassField(
-        "Prior spread", "feature units", "mean standard deviation of the class's prior (Eq. 2)"),
-    "prior_norm": ClassField(
-        "Prior norm", "feature units", "norm of the class's prior mean (Eq. 2)"),
-    "observed_rois": ClassField(
-        "Observed RoIs", "RoIs, cumulative", "positive RoIs the prior has learned from",
-        number=",d"),
-    "virtual_features": ClassField(
-        "Virtual features", "features, cumulative", "virtual features drawn so far",
-        number=",d"),
-    "ap_segm": ClassField("AP of masks", "percent", "mask AP of the class", number=".1f"),
-    "ap_bbox": ClassField("AP of boxes", "percent", "box AP of the class", number=".1f"),
-}  # fmt: skip
+def knobs(*, fasa: bool) -> Chart:
+    """The knobs that can be changed in a run, as they were changed: factors above, weights below.
 
-
-FASA_FIELDS = frozenset({"probability", "scale", "virtual_features"})
-
-
-def pinned_classes(
-    class_field: str, pins: Sequence[int], labels: Sequence[str], frequencies: Sequence[str]
-) -> Chart:
-    """One class field of the pinned classes.
-
-    Args:
-        class_field: a key of `CLASS_FIELDS`.
-        pins: class indices, in the order they were pinned.
-        labels: [C] unique names.
-        frequencies: [C] letters r, c, f.
+    A baseline has none of FASA's knobs, and no lower panel then.
     """
-    about = CLASS_FIELDS[class_field]
-    indices = ",".join(str(index) for index in pins)
+    names = [knob.name for knob in knobs_of(fasa=fasa)]
+    want = "scalars:knob/*"
+    lines = []
+    for place, name in enumerate(names):
+        panel, look = KNOB_LOOKS.get(name, (0, OTHER_LOOKS[place % len(OTHER_LOOKS)]))
+        lines.append(Line(want, knob_label(name), look, series=f"knob/{name}", panel=panel,
+                          steps=True, holds=True))  # fmt: skip
+    panels = (Panel("factor"), Panel("weight", from_zero=True))
     return Chart(
-        key="pinned",
-        title=f"Pinned classes: {about.label[0].lower()}{about.label[1:]}",
-        caption=f"{about.meaning[0].upper()}{about.meaning[1:]}. Solid lines in orange are rare "
-        "classes, dashed in green common, dotted in blue frequent.",
-        empty="No values of the pinned classes yet."
-        if pins
-        else "No class is pinned: find one by name above, or pin it in the table below.",
-        lines=tuple(
-            Line(
-                f"classes:{class_field}:{indices}",
-                labels[index],
-                look,
-                column=place,
-                transform=about.transform,
-                markers=True,
-                steps=class_field in ("probability", "scale"),
-            )
-            for place, (index, look) in enumerate(
-                zip(pins, pin_looks([frequencies[index] for index in pins]), strict=True)
-            )
-        ),
-        panels=(Panel(about.unit, log=about.log, from_zero=about.from_zero, number=about.number),),
-        height=300,
+        key="knobs",
+        title="Knobs",
+        caption="The knobs of this run over time: each jump is a change that took hold.",
+        empty="No knob has been logged yet: the first values come with the first step.",
+        lines=tuple(lines),
+        panels=panels if any(line.panel for line in lines) else panels[:1],
     )
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of the class table: which newest snapshot it shows, and how."""
+class Events:
+    """The list of what happened in a run."""
 
-    key: str
-    label: str
-    meaning: str
-    want: str
-    style: Literal["number", "factor", "group", "percent"] = "number"
-    transform: Transform = ""
-
-
-TABLE_COLUMNS: tuple[Column, ...] = (
-    Column("probability", "p × 1,000", CLASS_FIELDS["probability"].meaning, "latest:probability",
-           transform="per_thousand"),
-    Column("change", "last change", "factor the last adaptation applied to p",
-           "change:probability", "factor"),
-    Column("super_group", "group", "super-group of the last clustering", "latest:super_group",
-           "group"),
-    Column("weight_norm", "weight norm", CLASS_FIELDS["weight_norm"].meaning,
-           "latest:weight_norm"),
-    Column("ap_segm", "AP", CLASS_FIELDS["ap_segm"].meaning, "latest:ap_segm", "percent"),
-)  # fmt: skip
-
-
-FASA_COLUMNS = frozenset({"probability", "change", "super_group"})
-
-
-@dataclass(frozen=True)
-class ClassTable:
-    """The class table: one row a class, newest values, pins marked."""
-
-    columns: tuple[Column, ...] = TABLE_COLUMNS
-
-    key: str = "classes"
-    title: str = "Classes"
-    caption: str = (
-        "Newest values of every class; p is given as virtual features to expect in 1,000 steps. "
-        "Click a heading to sort, a row to pin."
-    )
-    empty: str = "The classes are not known yet: the trainer names them when it starts."
-
-
-def class_table(*, fasa: bool) -> ClassTable:
-    """The class table; a baseline has no probabilities and no super-groups to show."""
-    if fasa:
-        return ClassTable()
-    kept = tuple(c for c in TABLE_COLUMNS if c.key not in FASA_COLUMNS)
-    return ClassTable(
-        columns=kept,
-        caption="Newest values of every class. Click a heading to sort, a row to pin.",
-    )
-
-
-def class_fields(*, fasa: bool) -> list[str]:
-    """Class fields to choose from, the one shown first in front."""
-    return [name for name in CLASS_FIELDS if fasa or name not in FASA_FIELDS]
+    key: str = "events"
+    title: str = "What happened"
+    caption: str = "Newest first. Each is a thin vertical line on the charts: point near one."
+    empty: str = "Nothing was changed, stopped or resumed in this run so far."
+    height: int = 270
 
 
 def frequency_name(letter: str, counts: Mapping[str, int]) -> str:
@@ -352,26 +250,3 @@ def frequency_counts(categories: Sequence[CategoryRow]) -> dict[str, int]:
     return {
         letter: sum(row.frequency == letter for row in categories) for letter in FREQUENCY_NAMES
     }
-
-
-def class_labels(categories: Sequence[CategoryRow]) -> list[str]:
-    """Names of the classes, made unique: a name that occurs twice carries its index."""
-    names = [row.name for row in categories]
-    seen: dict[str, int] = {}
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-    return [name if seen[name] == 1 else f"{name} (#{row.index})"
-            for name, row in zip(names, categories, strict=True)]  # fmt: skip
-
-
-def first_pins(categories: Sequence[CategoryRow]) -> list[int]:
-    """Classes to pin when nobody has chosen: the middle one of each frequency group."""
-    pins = []
-    for letter in FREQUENCY_NAMES:
-        members = sorted(
-            (row for row in categories if row.frequency == letter),
-            key=lambda row: (-row.instance_count, row.index),
-        )
-        if members:
-            pins.append(members[len(members) // 2].index)
-    return pins

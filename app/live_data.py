@@ -6,6 +6,7 @@ asks about once a second for what is new and extends the arrays it already holds
     GET /live/runs                       JSON: the summaries of all runs, newest first
     GET /live/runs/ID?want=...&rewinds=N binary: the run's summary, then one frame a `want`
     GET /live/runs/ID/categories         JSON: name, frequency and counts of the C classes
+    GET /live/runs/ID/marks              JSON: what happened in the run, see `app/events.py`
 
 `want` may be repeated (at most 32 times); each is KIND:AFTER:SUBJECT, AFTER being the cursor:
 
@@ -29,10 +30,12 @@ The answer (`application/octet-stream`, all numbers little-endian):
       float32[S*K]  values, row by row; NaN for no data
       zero bytes up to the next multiple of 8
 
-The head holds `now` (server time), `reset`, `run` (the summary), and `frames`, each with `cursor`
-(to be sent as AFTER next time), `rows`, `columns` and `names`. `rewinds` is the run's counter as
-the caller knows it: when the log has another (a resumed run deleted what lay past its checkpoint),
-all cursors are taken as 0 and `reset` is true: the caller drops what it holds first.
+The head holds `now` (server time), `reset`, `run` (the summary, the last `commands` with their
+answers, the newest `checkpoint`, and `marks`: a text that changes when the marks do), and
+`frames`, each with `cursor` (to be sent as AFTER next time), `rows`, `columns` and `names`.
+`rewinds` is the run's counter as the caller knows it: when the log has another (a resumed run
+deleted what lay past its checkpoint), all cursors are taken as 0 and `reset` is true: the caller
+drops what it holds first.
 
 Errors are one sentence of plain text: 400 a parameter that cannot be read, 404 no such run,
 503 a run log that cannot be read now.
@@ -42,6 +45,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,6 +55,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from app.events import History
 from app.live_frames import (
     FREQUENCIES,
     Frame,
@@ -63,7 +68,7 @@ from app.live_frames import (
     parse_want,
     pick_classes,
 )
-from app.run_summary import Summaries
+from app.run_summary import UNDO_SECONDS, Summaries
 from app.source import Source
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
@@ -96,12 +101,22 @@ class Groups:
         return group
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Who remembers what of one run log's file."""
+
+    reader: RunLogReader
+    summaries: Summaries
+    groups: Groups
+    history: History
+
+
 class LiveData:
     """Answers the live routes from one run log; safe to call from several threads."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._memory: tuple[RunLogReader, Summaries, Groups] | None = None
+        self._memory: Memory | None = None
 
     def routes(self) -> list[BaseRoute]:
         """The Starlette routes, to be handed to `streamlit.App`."""
@@ -109,15 +124,21 @@ class LiveData:
             Route("/live/runs", self._endpoint(self.run_list)),
             Route("/live/runs/{run_id}", self._endpoint(self.run_rows)),
             Route("/live/runs/{run_id}/categories", self._endpoint(self.run_categories)),
+            Route("/live/runs/{run_id}/marks", self._endpoint(self.run_marks)),
         ]
 
     def run_list(self, request: Request) -> Response:
-        """Summaries of all runs, newest first; an empty list while there is no run log yet."""
+        """Summaries of all runs, newest first; an empty list while there is no run log yet.
+
+        A deleted run stays in it, with the time it was deleted, for as long as it can be undone.
+        """
         now = time.time()
         if self._source.reader() is None:
             return JSONResponse({"now": now, "runs": []}, headers=NO_STORE)
-        reader, summaries, _ = self._open()
-        runs = [summaries.of(run, now) for run in reversed(reader.runs())]
+        memory = self._open()
+        rows = reversed(memory.reader.runs(include_deleted=True))
+        shown = [r for r in rows if r.deleted is None or now - r.deleted < UNDO_SECONDS]
+        runs = [memory.summaries.of(run, now) for run in shown]
         return JSONResponse({"now": now, "runs": runs}, headers=NO_STORE)
 
     def run_rows(self, request: Request) -> Response:
@@ -128,19 +149,26 @@ class LiveData:
         known = request.query_params.get("rewinds", "")
         if known and not known.isdecimal():
             raise WantError(f"rewinds is '{known[:40]}', but it must be a whole number from 0 on")
-        reader, summaries, groups = self._open()
+        memory = self._open()
+        reader, groups = memory.reader, memory.groups
         run = _run(reader, request)
         reset = bool(known) and int(known) != run.rewinds
         frames = [_frame(reader, run, want, 0 if reset else want.after, groups) for want in wants]
         now = time.time()
-        summary = {**summaries.of(run, now), "classes": len(groups.of_class(run))}
+        summary = {
+            **memory.summaries.of(run, now),
+            "classes": len(groups.of_class(run)),
+            "commands": memory.history.commands(run),
+            "checkpoint": _newest_checkpoint(reader, run),
+            "marks": memory.history.version(run),
+        }
         head = {"now": now, "reset": reset, "run": summary}
         return Response(encode(head, frames), media_type="application/octet-stream",
                         headers=NO_STORE)  # fmt: skip
 
     def run_categories(self, request: Request) -> Response:
         """The classes of a run in the order of their indices, column by column."""
-        reader, _, _ = self._open()
+        reader = self._open().reader
         rows = reader.categories(_run(reader, request).id)
         columns = {
             "names": [row.name for row in rows],
@@ -150,13 +178,23 @@ class LiveData:
         }
         return JSONResponse(columns, headers=NO_STORE)
 
-    def _open(self) -> tuple[RunLogReader, Summaries, Groups]:
+    def run_marks(self, request: Request) -> Response:
+        """What happened in a run, in the order of its steps."""
+        memory = self._open()
+        run = _run(memory.reader, request)
+        history = memory.history
+        answer = {"version": history.version(run), "marks": history.marks(run)}
+        return JSONResponse(answer, headers=NO_STORE)
+
+    def _open(self) -> Memory:
         reader = self._source.reader()
         if reader is None:
             raise RunLogError(f"There is no run log at {self._source.path} yet: start a run first")
         memory = self._memory
-        if memory is None or memory[0] is not reader:  # first call, or another file took its place
-            memory = self._memory = (reader, Summaries(reader), Groups(reader))
+        if memory is None or memory.reader is not reader:  # first call, or another file
+            summaries = Summaries(reader)
+            history = History(reader, summaries)
+            memory = self._memory = Memory(reader, summaries, Groups(reader), history)
         return memory
 
     @staticmethod
@@ -187,6 +225,12 @@ def _run(reader: RunLogReader, request: Request) -> Run:
         raise NoSuchRunError(
             f"There is no run '{text[:40]}' in this run log: choose one from the list of runs"
         ) from None
+
+
+def _newest_checkpoint(reader: RunLogReader, run: Run) -> dict[str, int] | None:
+    """From where the run could go on; None when it would have to start again."""
+    kept = reader.checkpoints(run.id)
+    return {"step": kept[-1].step, "epoch": kept[-1].epoch} if kept else None
 
 
 def _frame(reader: RunLogReader, run: Run, want: Want, after: int, groups: Groups) -> Frame:

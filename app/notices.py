@@ -1,4 +1,4 @@
-"""What pages share: the list of runs, and what a page says instead of its contents.
+"""What pages share: what a page says instead of its contents.
 
 Texts that may hold anything are shown as text, never as markup.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.live_chart import live
 from app.source import Source, source
 from trainer.run_log.schema import RunLogError
 
@@ -17,21 +16,6 @@ def notice(title: str, sentence: str) -> None:
     with st.container(border=True, gap="xsmall"):
         st.markdown(f"**{title}**")
         st.text(sentence)
-
-
-def run_list() -> None:
-    """All runs, live; a click opens a run's page. Says what to do while there are none."""
-    empty = {
-        "title": "No runs yet",
-        "sentence": "Start one, and it shows up here by itself.",
-        "commands": [
-            ["fasa up", "the demo and this dashboard"],
-            ["fasa train", "a run of your own"],
-        ],
-    }
-    result = live("run_list", {"empty": empty}, key="runs", on_open_change=lambda: None)
-    if result.open is not None:
-        st.switch_page("pages/live.py", query_params={"run": str(int(result.open))})
 
 
 def readable_log() -> Source | None:

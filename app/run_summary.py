@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
+from trainer.config import live_knobs
+from trainer.run_log.commands import DEAD_AFTER
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run, ScalarRow
 from trainer.run_log.schema import FINAL_STATUSES
 
 Liveness = Literal["waiting", "alive", "stalled", "dead", "over"]
 
-STALLED_AFTER = 10.0  # seconds without a heartbeat; the trainer stamps one every second
-DEAD_AFTER = 60.0
+STALLED_AFTER = 6.0  # seconds without a heartbeat; the trainer stamps one every second
+UNDO_SECONDS = 60.0  # a deleted run can be brought back for so long
+EXCERPT = 400  # characters of a note that lists and headers show
 
 PACE = "step_seconds"  # logged once a step; its rows tell when each step was taken
 WATCHED = (
@@ -24,12 +29,8 @@ WATCHED = (
     "segm/AP_r",
     "bbox/AP",
     "bbox/AP_r",
-    "knob/alpha",
-    "knob/beta",
-    "knob/m",
-    "knob/virtual_loss_weight",
+    *(f"knob/{name}" for name in live_knobs()),
 )
-KNOBS = ("alpha", "beta", "m", "virtual_loss_weight")
 PACE_POINTS = 512
 
 
@@ -85,11 +86,14 @@ class _Memory:
     rewinds: int
     cursor: int = 0
     latest: dict[str, float] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)  # knob to the step of its last change
     pace: list[tuple[int, float]] = field(default_factory=list)
 
     def add(self, rows: Sequence[ScalarRow]) -> None:
         for row in rows:
             self.cursor = max(self.cursor, row.id)
+            if row.name.startswith("knob/") and self.latest.get(row.name, row.value) != row.value:
+                self.changed[row.name] = row.step
             self.latest[row.name] = row.value
             if row.name == PACE:
                 self.pace.append((row.step, row.wall_time))
@@ -109,26 +113,60 @@ class Summaries:
     def of(self, run: Run, now: float) -> dict[str, Any]:
         """Everything a header or a row of the run list shows, ready for JSON."""
         with self._lock:
-            memory = self._memories.get(run.id)
-            if memory is None or memory.rewinds != run.rewinds:
-                memory = self._memories[run.id] = _Memory(run.rewinds)
-            memory.add(self._reader.scalars(run.id, WATCHED, after=memory.cursor))
-            latest, pace = dict(memory.latest), list(memory.pace)
-        return summarise(run, latest, pace, now)
+            memory = self._read(run)
+            latest, pace, changed = dict(memory.latest), list(memory.pace), dict(memory.changed)
+        return summarise(run, latest, pace, now, changed=changed)
+
+    def wall_at(self, run: Run) -> Callable[[int], float | None]:
+        """When a run was at a step (seconds since 1970, between two known steps by their line).
+
+        None for a step before the first one known or past the last.
+        """
+        with self._lock:
+            pace = list(self._read(run).pace)
+        steps, walls = [step for step, _ in pace], [wall for _, wall in pace]
+
+        def at(step: int) -> float | None:
+            known = bool(steps) and steps[0] <= step <= steps[-1]
+            return float(np.interp(step, steps, walls)) if known else None
+
+        return at
+
+    def _read(self, run: Run) -> _Memory:
+        memory = self._memories.get(run.id)
+        if memory is None or memory.rewinds != run.rewinds:
+            memory = self._memories[run.id] = _Memory(run.rewinds)
+        memory.add(self._reader.scalars(run.id, WATCHED, after=memory.cursor))
+        return memory
 
 
 def summarise(
-    run: Run, latest: Mapping[str, float], pace: Sequence[tuple[int, float]], now: float
+    run: Run,
+    latest: Mapping[str, float],
+    pace: Sequence[tuple[int, float]],
+    now: float,
+    *,
+    changed: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The summary of a run from its row and the newest of its watched scalars."""
+    """The summary of a run from its row and the newest of its watched scalars.
+
+    Args:
+        run: the run's row.
+        latest: watched scalar to its newest value.
+        pace: (step, wall time in seconds) of steps taken, oldest first.
+        now: wall time in seconds.
+        changed: `knob/NAME` to the step of its last change.
+    """
     alive = liveness(run, now)
     total_steps, total_epochs = run.total_steps or 0, run.total_epochs or 0
     left = None
     if alive == "alive" and run.status == "running":
         per_epoch = total_steps / max(1, total_epochs)
-        left = seconds_left(pace, total_steps=total_steps, steps_per_epoch=per_epoch, now=now)
+        own = [point for point in pace if point[1] >= (run.started or 0.0)]  # not before a resume
+        left = seconds_left(own, total_steps=total_steps, steps_per_epoch=per_epoch, now=now)
     measure = "segm" if "segm/AP" in latest else "bbox"
-    knobs = {name: latest.get(f"knob/{name}", run.config.get(name)) for name in KNOBS}
+    names = live_knobs()
+    knobs = {name: latest.get(f"knob/{name}", run.config.get(name)) for name in names}
     return {
         "id": run.id,
         "name": run.name,
@@ -143,6 +181,7 @@ def summarise(
         "total_epochs": total_epochs,
         "created": run.created,
         "started": run.started,
+        "began": began(run, pace),
         "ended": run.ended,
         "seconds_left": left,
         "images_per_second": finite(latest.get("images_per_second")),
@@ -151,9 +190,31 @@ def summarise(
         "AP_r": finite(latest.get(f"{measure}/AP_r")),
         "fasa": bool(run.config.get("fasa", True)),
         "knobs": {name: finite(value) for name, value in knobs.items()},
+        "knob_steps": {name: (changed or {}).get(f"knob/{name}") for name in names},
+        "parent": parent(run),
+        "tags": run.tags,
+        "note": run.note[:EXCERPT],
+        "archived": run.archived is not None,
+        "deleted": run.deleted,
+        "undo_until": None if run.deleted is None else run.deleted + UNDO_SECONDS,
         "error": run.error or "",
         "rewinds": run.rewinds,
     }
+
+
+def began(run: Run, pace: Sequence[tuple[int, float]]) -> float | None:
+    """When the history of a run begins, seconds since 1970: a fork has its parent's first steps."""
+    known = [wall for _, wall in pace[:1]]
+    if run.started is not None:
+        known.append(run.started)
+    return min(known, default=None)
+
+
+def parent(run: Run) -> dict[str, Any] | None:
+    """Which run this one came from; `step` and `epoch` (epochs done) only when it was forked."""
+    if run.parent_run is None:
+        return None
+    return {"run": run.parent_run, "epoch": run.parent_epoch, "step": run.parent_step}
 
 
 def shown_epoch(run: Run) -> int:

@@ -49,6 +49,8 @@ def every_chart() -> list[charts.Chart]:
         charts.average_precision(counts, measure="segm"),
         charts.average_precision(counts, measure="bbox"),
         charts.super_groups(),
+        charts.knobs(fasa=True),
+        charts.knobs(fasa=False),
         *(class_charts.pinned_classes(name, [1, 0], ["a", "b"], ["r", "f"])
           for name in class_charts.CLASS_FIELDS),
     ]  # fmt: skip

@@ -45,7 +45,9 @@ def parts(page: AppTest) -> list[str]:
     return [data["spec"].get("key") or data["kind"] for data in mounted(page)]
 
 
-FULL = ["header", "probability", "losses", "average_precision", "super_groups", "pinned", "classes"]
+FULL = ["header", "steering", "probability", "losses", "average_precision", "super_groups",
+        "pinned", "classes", "knobs", "events"]  # fmt: skip
+PINNED, CLASSES = FULL.index("pinned"), FULL.index("classes")
 
 
 def test_runs_page_without_a_log_has_a_clear_sentence(runs: Path) -> None:
@@ -92,7 +94,7 @@ def test_live_page_of_a_queued_run_waits_for_its_classes(runs: Path) -> None:
     assert parts(page) == FULL
     assert page.multiselect[0].disabled
     assert {data["run"] for data in mounted(page)} == {1}
-    assert mounted(page)[5]["spec"]["lines"] == []
+    assert mounted(page)[PINNED]["spec"]["lines"] == []
 
 
 def test_live_page_of_a_run_has_all_charts_and_pins_the_middle_classes(runs: Path) -> None:
@@ -100,10 +102,10 @@ def test_live_page_of_a_run_has_all_charts_and_pins_the_middle_classes(runs: Pat
     run.start()
     page = open_page("pages/live.py", run="1")
     assert parts(page) == FULL
-    pinned = mounted(page)[5]["spec"]
+    pinned = mounted(page)[PINNED]["spec"]
     assert [line["name"] for line in pinned["lines"]] == page.multiselect(key="pin-1").value
     assert len(pinned["lines"]) == 3
-    assert mounted(page)[6]["view"]["pins"] == [
+    assert mounted(page)[CLASSES]["view"]["pins"] == [
         run.names().index(name) for name in page.multiselect(key="pin-1").value
     ]
 
@@ -112,7 +114,7 @@ def test_pins_field_and_axes_come_from_the_address_and_go_there(runs: Path) -> N
     run = SyntheticRun(runs, classes=60)
     run.start()
     page = open_page("pages/live.py", run="1", pin=["tiger", "owl"], field="score", x="step")
-    spec = mounted(page)[5]["spec"]
+    spec = mounted(page)[PINNED]["spec"]
     assert [line["name"] for line in spec["lines"]] == ["tiger", "owl"]
     names = run.names()
     wanted = f"classes:score:{names.index('tiger')},{names.index('owl')}"
@@ -125,7 +127,7 @@ def test_pins_field_and_axes_come_from_the_address_and_go_there(runs: Path) -> N
 def test_unknown_names_in_the_address_are_left_out(runs: Path) -> None:
     SyntheticRun(runs, classes=60).start()
     page = open_page("pages/live.py", run="1", pin=["no such class", "owl"], field="nothing")
-    assert [line["name"] for line in mounted(page)[5]["spec"]["lines"]] == ["owl"]
+    assert [line["name"] for line in mounted(page)[PINNED]["spec"]["lines"]] == ["owl"]
     assert page.selectbox(key="field").value == "probability"
 
 
@@ -137,13 +139,15 @@ def test_no_pins_on_purpose_stay_none(runs: Path) -> None:
     assert page.query_params["pin"] == ""
     again = open_page("pages/live.py", run="1", pin=[""])
     assert again.multiselect(key="pin-1").value == []
-    assert "No class is pinned" in mounted(again)[5]["spec"]["empty"]
+    assert "No class is pinned" in mounted(again)[PINNED]["spec"]["empty"]
 
 
 def test_a_baseline_shows_no_empty_fasa_charts(runs: Path) -> None:
     SyntheticRun(runs, fasa=False).start()
     page = open_page("pages/live.py")
-    assert parts(page) == ["header", "losses", "average_precision", "pinned", "classes"]
+    baseline = [part for part in FULL if part not in ("probability", "super_groups")]
+    assert parts(page) == baseline
+    assert [knob["name"] for knob in mounted(page)[1]["spec"]["knobs"]] == ["learning_rate_factor"]
     assert page.selectbox(key="field").value == "training_loss"
 
 

@@ -1,4 +1,4 @@
-"""The live component: charts, header, class table and run list that update past Streamlit.
+"""The live component: charts, header, steering, tables and lists that update past Streamlit.
 
 One component is registered; `kind` in its data says what it draws. Its JavaScript lies beside this
 file and is served by `app/assets.py`: `poll.js` asks the live route for news, `chart.js` keeps one
@@ -15,7 +15,7 @@ from streamlit.components.v2.bidi_component.state import ComponentResult
 
 from app import assets
 
-Kind = Literal["chart", "header", "class_table", "run_list"]
+Kind = Literal["chart", "header", "steering", "events", "class_table", "run_list"]
 
 # A blob cannot import relative addresses, hence the absolute one. Plotly is asked for first: it is
 # by far the largest file.

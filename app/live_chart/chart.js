@@ -2,8 +2,9 @@
 // and hidden legend entries survive every update.
 
 import { element, readTheme, setHidden, setText } from "./dom.js";
+import { gather, MarkLabel, shapes } from "./marks.js";
 import { follow } from "./poll.js";
-import { smooth, thin, xValues, yValues } from "./series.js";
+import { hold, smooth, thin, xValues, yValues } from "./series.js";
 
 let plotly = null;
 
@@ -41,6 +42,7 @@ export class ChartView {
     this.empty = element("p", "fasa-empty");
     this.caption = element("p", "fasa-caption");
     this.stage.append(this.plot, this.empty);
+    this.label = new MarkLabel(this.stage, this.plot);
     card.append(this.title, this.stage, this.caption);
     root.append(card);
     this.queued = false;
@@ -76,7 +78,8 @@ export class ChartView {
     // The x axis in epochs or minutes needs the run's length and start, known from the first answer.
     // And when the run went on by a hundredth, the axis grows even where no new point came.
     const run = this.following.poller.state;
-    const frame = `${run?.total_steps} ${run?.total_epochs} ${run?.started}`;
+    const marks = this.following.poller.marksVersion;
+    const frame = `${run?.total_steps} ${run?.total_epochs} ${run?.began} ${marks}`;
     if (frame !== this.frame || run?.step > 1.01 * this.drawnStep) {
       this.frame = frame;
       this.draw();
@@ -113,14 +116,15 @@ export class ChartView {
   traces(theme) {
     const { view } = this.data;
     const run = this.following.poller.state;
-    const range = this.plot.layout?.xaxis;
-    const zoomed = range && !range.autorange && range.range ? range.range.map(Number) : [];
+    const zoomed = this.zoomed() ?? [];
+    const end = this.now();
     const traces = [];
     for (const line of this.lines()) {
       const table = this.following.table(line.want, line.series);
       if (!table) continue;
-      const x = xValues(table, view.x, run);
-      const y = yValues(table, line);
+      let x = xValues(table, view.x, run);
+      let y = yValues(table, line);
+      if (line.holds) ({ x, y } = hold(x, y, end));
       const color = theme.dark ? line.look.color.dark : line.look.color.light;
       const weight = line.smooth && y.length > 2 ? view.smoothing : 0;
       const base = {
@@ -156,6 +160,27 @@ export class ChartView {
       });
     }
     return traces;
+  }
+
+  // What the x axis is zoomed to; null when it shows everything.
+  zoomed() {
+    const axis = this.plot.layout?.xaxis;
+    return axis && !axis.autorange && axis.range ? axis.range.map(Number) : null;
+  }
+
+  // x of where the run is now, on the axis that is chosen; NaN before its first step.
+  now() {
+    const run = this.following.poller.state;
+    if (!run?.step) return NaN;
+    const wall = Math.min(Date.now() / 1000 + this.following.poller.lag, run.ended ?? Infinity);
+    const table = { step: [run.step], epoch: [run.epoch - 1], wall: [wall] };
+    return xValues(table, this.data.view.x, run)[0];
+  }
+
+  markLines() {
+    const { marks, state } = this.following.poller;
+    const range = this.zoomed() ?? [0, this.now()];
+    return gather(marks, this.data.view.x, state, range, this.stage.clientWidth);
   }
 
   layout(theme, traces) {
@@ -195,6 +220,7 @@ export class ChartView {
         activecolor: theme.text,
       },
       uirevision: "kept",
+      shapes: shapes(this.label.lines, theme),
       xaxis: {
         ...axis,
         title: { text: X_TITLES[view.x], font: { size: 11 }, standoff: 6 },
@@ -234,18 +260,16 @@ export class ChartView {
 
   // From the start to where the run is now: so that all charts of a page share their x axis.
   extent() {
-    const run = this.following.poller.state;
-    if (!run?.step) return {};
-    const wall = Math.min(Date.now() / 1000 + this.following.poller.lag, run.ended ?? Infinity);
-    const now = { step: [run.step], epoch: [run.epoch - 1], wall: [wall] };
-    const [end] = xValues(now, this.data.view.x, run);
-    return { include: [0, end], clipmin: 0, clipmax: end };
+    const end = this.now();
+    return Number.isNaN(end) ? {} : { include: [0, end], clipmin: 0, clipmax: end };
   }
 
   render() {
     this.drawnStep = this.following.poller.state?.step ?? Infinity;
     const theme = readTheme(this.root);
     const traces = this.traces(theme);
+    this.label.lines = this.markLines();
+    this.plot.dataset.marks = String(this.label.lines.length);
     setHidden(this.empty, traces.length > 0);
     this.plot.style.visibility = traces.length ? "visible" : "hidden";
     this.plot.dataset.points = String(traces.reduce((sum, trace) => sum + trace.x.length, 0));

@@ -51,6 +51,14 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
+// A point in time as short as it can be read: the day only when it is not today.
+export function moment(seconds) {
+  const date = new Date(seconds * 1000);
+  const today = new Date().toDateString() === date.toDateString();
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return today ? `today ${time}` : `${date.toLocaleDateString()} ${time}`;
+}
+
 // A number as short as it can be read: 3 significant digits, no exponent where avoidable.
 export function number(value, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";

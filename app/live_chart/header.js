@@ -1,6 +1,7 @@
 // The head of a run's page: alive or not, how far, how fast, how good, with which knobs.
 
 import { duration, element, number, pill, setHidden, setText } from "./dom.js";
+import { Origin } from "./origin.js";
 import { follow } from "./poll.js";
 
 // What a person should know about a run that is not simply training; "" when there is nothing.
@@ -11,7 +12,7 @@ function remark(run, age) {
     case "dead":
       return (
         `No heartbeat for ${duration(age)}: the trainer is gone. ` +
-        "The supervisor, once it runs, will mark this run; it can then be resumed from its checkpoint."
+        "The supervisor (fasa up) marks this run; it can then be resumed from its checkpoint."
       );
     case "waiting":
       return "Waiting for a free slot: the supervisor (fasa up) starts queued runs one after the other.";
@@ -26,6 +27,7 @@ export class HeaderView {
     const head = element("header", "fasa-header");
     const top = element("div", "fasa-top");
     this.name = element("h2", "fasa-name");
+    this.name.dir = "auto"; // a name may be written from right to left
     this.pill = element("span");
     this.pill.setAttribute("role", "status");
     this.beat = element("span", "fasa-quiet");
@@ -41,9 +43,9 @@ export class HeaderView {
     this.error = element("pre", "fasa-error");
     this.lost = element("p", "fasa-lost");
     this.lost.setAttribute("role", "alert");
+    this.head = head;
     head.append(top, this.bar, this.facts, this.remark, this.error, this.lost);
     root.append(head);
-    this.head = head;
     this.clock = setInterval(() => this.tick(), 1000);
     this.said = null;
   }
@@ -51,6 +53,11 @@ export class HeaderView {
   update({ data, setTriggerValue }) {
     this.data = data;
     this.setTriggerValue = setTriggerValue;
+    if (!this.origin) {
+      this.origin = new Origin(data.base, (id) => setTriggerValue("open", id));
+      this.origin.node.hidden = true;
+      this.head.insertBefore(this.origin.node, this.bar);
+    }
     const before = this.following;
     this.following = follow(data.base, data.run, { onState: () => this.render() });
     before?.stop();
@@ -113,6 +120,7 @@ export class HeaderView {
     if (poller.connection.since === null) this.seen = Date.now() / 1000 + poller.lag;
     setText(this.name, run.name);
     pill(run, this.pill);
+    this.origin.show(run);
     this.progress(run);
     this.numbers(run);
     setText(this.error, run.error);
@@ -144,15 +152,7 @@ export class HeaderView {
     const percent = (value) => (value === null ? "–" : value.toFixed(1));
     this.fact("AP", "AP", percent(run.AP), "", `average precision ${of}, newest evaluation, in percent`);
     this.fact("AP_r", "AP_r", percent(run.AP_r), "", `average precision ${of} over the rare classes`);
-    if (!run.fasa) {
-      this.fact("fasa", "FASA", "off", "", "a baseline: no virtual features");
-      return;
-    }
-    const { alpha, beta, m, virtual_loss_weight: weight } = run.knobs;
-    this.fact("alpha", "α", number(alpha), "", "factor on p when the super-group's loss fell");
-    this.fact("beta", "β", number(beta), "", "factor on p when the super-group's loss rose");
-    this.fact("m", "m", number(m), "", "momentum of the prior (Eq. 2)");
-    this.fact("weight", "virtual loss", number(weight), "", "weight of the virtual features' loss");
+    if (!run.fasa) this.fact("fasa", "FASA", "off", "", "a baseline: no virtual features");
   }
 
   // The page is drawn anew when the run starts or ends, as it then knows classes it did not before.

@@ -3,25 +3,33 @@
 import { ChartView } from "./chart.js";
 import { ClassTableView } from "./class_table.js";
 import { readTheme } from "./dom.js";
+import { EventsView } from "./events.js";
 import { HeaderView } from "./header.js";
 import { RunListView } from "./run_list.js";
+import { SteeringView } from "./steering.js";
 
 const VIEWS = {
   chart: ChartView,
   class_table: ClassTableView,
+  events: EventsView,
   header: HeaderView,
   run_list: RunListView,
+  steering: SteeringView,
 };
+
+const STYLES = ["live.css", "actions.css"];
 
 const mounted = new WeakMap();
 
 function addStyle(assets) {
-  if (document.getElementById("fasa-style")) return;
-  const link = document.createElement("link");
-  link.id = "fasa-style";
-  link.rel = "stylesheet";
-  link.href = assets + "live.css";
-  document.head.append(link);
+  if (document.querySelector("link[data-fasa]")) return;
+  for (const name of STYLES) {
+    const link = document.createElement("link");
+    link.dataset.fasa = name;
+    link.rel = "stylesheet";
+    link.href = assets + name;
+    document.head.append(link);
+  }
 }
 
 // Streamlit calls this again whenever the data or the theme change, with the same element.

@@ -2,6 +2,7 @@
 // views of a page share it, so a page costs one request a second. The byte layout is described in
 // app/live_data.py.
 
+const ASKED = 300; // milliseconds between two questions while a command has no answer yet
 const BUSY = 1000; // milliseconds between two questions while a run trains
 const WAITING = 2000; // while it is queued
 const OVER = 15000; // when it is over: it may still be resumed
@@ -161,6 +162,8 @@ class Poller {
     this.stores = new Map();
     this.watchers = new Set();
     this.state = null; // the run's summary
+    this.marks = []; // what happened in it, see app/events.py
+    this.marksVersion = null;
     this.lag = 0; // server clock minus ours, seconds
     this.connection = { sentence: "", since: null };
     this.loop = new Loop(
@@ -192,14 +195,38 @@ class Poller {
     });
     this.state = head.run;
     this.lag = head.now - Date.now() / 1000;
+    if (this.state.marks !== this.marksVersion) this.askMarks();
     this.tell();
     const told = new Set();
     for (const store of fresh) {
       for (const listener of store.listeners) told.add(listener);
     }
     for (const listener of told) listener();
-    if (this.state.liveness === "over") return OVER;
-    return this.state.liveness === "waiting" ? WAITING : BUSY;
+    return this.pace();
+  }
+
+  pace() {
+    const { commands, liveness } = this.state;
+    if (liveness === "over") return OVER;
+    if (liveness === "waiting") return WAITING;
+    const pending = commands.some((command) => command.answered === null);
+    return pending && liveness === "alive" ? ASKED : BUSY;
+  }
+
+  // Marks are few and change seldom: fetched whole, when the run's summary says they are others.
+  async askMarks() {
+    if (this.askingMarks) return;
+    this.askingMarks = true;
+    try {
+      const { version, marks } = await (await get(`${this.url}/marks`)).json();
+      this.marks = marks;
+      this.marksVersion = version;
+      if (!this.loop.stopped) this.tell();
+    } catch {
+      // The next answer of the run asks again; if the server is gone, the loop says so.
+    } finally {
+      this.askingMarks = false;
+    }
   }
 
   idle() {

@@ -6,11 +6,17 @@ const MOST_POINTS = 1500; // of a line on screen; a chart is about 600 pixels wi
 export function xValues(table, axis, run) {
   if (axis === "step") return table.step;
   if (axis === "time") {
-    const start = run?.started ?? run?.created ?? table.wall[0];
+    const start = run?.began ?? run?.created ?? table.wall[0];
     return table.wall.map((wall) => (wall - start) / 60);
   }
   const perEpoch = run?.total_steps && run?.total_epochs ? run.total_steps / run.total_epochs : 0;
   return perEpoch ? table.step.map((step) => step / perEpoch) : table.epoch.map((epoch) => epoch + 1);
+}
+
+// A value that holds until it is changed: its line goes on to where the run is now.
+export function hold(x, y, end) {
+  if (!x.length || !(end > x[x.length - 1])) return { x, y };
+  return { x: [...x, end], y: [...y, y[y.length - 1]] };
 }
 
 export function yValues(table, line) {

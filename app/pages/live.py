@@ -8,9 +8,14 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts
+from app import charts, class_charts
+from app.branch_dialog import branch_dialog
 from app.live_chart import live
-from app.notices import notice, readable_log, run_list
+from app.notices import notice, readable_log
+from app.run_actions import act, is_run_id
+from app.run_list import find, run_list
+from app.source import run_log_path
+from app.steering import obey, steering_spec
 from trainer.run_log.rows import CategoryRow, Run
 from trainer.run_log.schema import FINAL_STATUSES, QUEUED, RunLogError
 
@@ -59,10 +64,15 @@ def explain_missing(asked: str | None, any_runs: bool) -> None:
 
 
 def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
-    """The page of one run: head, charts, pinned classes, class table."""
+    """The page of one run: head, steering, charts, pinned classes, class table, history."""
     counts = charts.frequency_counts(categories)
     fasa = bool(run.config.get("fasa", True))
-    live("header", {}, key=f"header-{run.id}", run=run.id, on_stage_change=lambda: None)
+    head = live("header", {}, key=f"header-{run.id}", run=run.id,
+                on_stage_change=lambda: None, on_open_change=lambda: None)  # fmt: skip
+    if is_run_id(head.open):
+        st.query_params["run"] = str(int(head.open))
+        st.rerun()
+    steering(run)
     view, absolute, log_loss = view_options(fasa)
 
     def chart(spec: charts.Chart) -> None:
@@ -76,14 +86,48 @@ def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
     else:  # a baseline samples no virtual features and adapts nothing
         pair(chart, losses, precision)
     pins = Pins(run, categories)
-    offered = charts.class_fields(fasa=fasa)
+    offered = class_charts.class_fields(fasa=fasa)
     class_field = pins.choose(offered)
     frequencies = [row.frequency for row in categories]
-    chart(charts.pinned_classes(class_field, pins.indices(), pins.labels, frequencies))
+    chart(class_charts.pinned_classes(class_field, pins.indices(), pins.labels, frequencies))
     live(
-        "class_table", asdict(charts.class_table(fasa=fasa)), key=pins.table_key, run=run.id,
+        "class_table", asdict(class_charts.class_table(fasa=fasa)), key=pins.table_key, run=run.id,
         view={"pins": pins.indices()}, on_toggle_change=pins.toggle,
     )  # fmt: skip
+    knobs, events = st.columns(2, gap="small")
+    with knobs:
+        chart(charts.knobs(fasa=fasa))
+    with events:
+        live("events", asdict(charts.Events()), key=f"events-{run.id}", run=run.id)
+
+
+@st.fragment
+def steering(run: Run) -> None:
+    """The steering bar. A fragment: what it asks for redraws nothing else of the page."""
+    key, answer = f"steering-{run.id}", f"steering-answer-{run.id}"
+
+    def take() -> None:
+        asked: Any = st.session_state[key].ask
+        if isinstance(asked, Mapping):
+            sentence = do(run, asked)
+            st.session_state[answer] = {"nonce": asked.get("nonce"), "sentence": sentence}
+
+    result = live(
+        "steering", steering_spec(run), key=key, run=run.id,
+        view={"answer": st.session_state.get(answer)},
+        on_ask_change=take, on_branch_change=lambda: None,
+    )  # fmt: skip
+    if result.branch in ("restart", "fork"):
+        branch_dialog(find(run.id), result.branch)
+
+
+def do(run: Run, asked: Mapping[str, Any]) -> str:
+    """Do what the steering bar asked for; "" when it is done or sent, else why not."""
+    ended = {"take_up": "resume", "undo": "undo"}  # what an ended or deleted run offers
+    kind = asked.get("kind")
+    if isinstance(kind, str) and kind in ended:
+        return act(run_log_path(), run.id, ended[kind])
+    return obey(run_log_path(), run, asked)
 
 
 def pair(chart: Callable[[charts.Chart], None], left: charts.Chart, right: charts.Chart) -> None:
@@ -119,7 +163,7 @@ def choice(label: str, key: str, options: Mapping[str, str | None], first: str =
 
 def field_label(name: str) -> str:
     """A class field as people read it."""
-    return charts.CLASS_FIELDS[name].label
+    return class_charts.CLASS_FIELDS[name].label
 
 
 def from_address(key: str, options: Collection[str], first: str) -> None:
@@ -141,9 +185,9 @@ class Pins:
     """The pinned classes of one run: chosen by name or in the table, kept in the address."""
 
     def __init__(self, run: Run, categories: Sequence[CategoryRow]) -> None:
-        self.labels = charts.class_labels(categories)
+        self.labels = class_charts.class_labels(categories)
         self.key, self.table_key = f"pin-{run.id}", f"class_table-{run.id}"
-        self._first = [self.labels[index] for index in charts.first_pins(categories)]
+        self._first = [self.labels[index] for index in class_charts.first_pins(categories)]
         if self.labels and self.key not in st.session_state:
             asked = st.query_params.get_all("pin")
             known = [name for name in dict.fromkeys(asked) if name in self.labels]

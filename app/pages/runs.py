@@ -1,8 +1,9 @@
-"""Runs: every run of the folder, newest first, with how it goes."""
+"""Runs: every run of the folder, newest first, with how it goes and what can be done with it."""
 
 from __future__ import annotations
 
-from app.notices import readable_log, run_list
+from app.notices import readable_log
+from app.run_list import run_list
 
 
 def show() -> None:

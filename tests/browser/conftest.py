@@ -36,6 +36,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_until_served(url: str, process: subprocess.Popen[bytes], console: Path) -> None:
+    """Until the dashboard answers; fails with its console when it does not come to that."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/_stcore/health").status_code == 200:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"the dashboard did not start:\n{console.read_text()}")
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def serving(runs: Path, *, port: int | None = None) -> Iterator[str]:
     """The dashboard of a folder, until the block ends; yields its address."""
@@ -48,14 +60,7 @@ def serving(runs: Path, *, port: int | None = None) -> Iterator[str]:
             cwd=ROOT, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{url}/_stcore/health").status_code == 200:
-                    break
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the dashboard did not start:\n{console.read_text()}")
-            time.sleep(0.1)
+        wait_until_served(url, process, console)
         yield url
     finally:
         process.terminate()

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser.conftest import free_port
+from browser.conftest import free_port, wait_until_served
 from browser.test_live_page import figure, plot, wait_for_points
 from playwright.sync_api import Page, expect
 
 from trainer.__main__ import main
-from trainer.run_log.commands import send_command
-from trainer.runs_folder import RunsFolder
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -22,23 +20,25 @@ SMALL = ["--demo-classes=6", "--epochs=40", "--threads=1", "--initial-scale=15"]
 
 
 @contextlib.contextmanager
-def everything_up(runs: Path, port: int) -> Iterator[None]:
+def everything_up(runs: Path) -> Iterator[str]:
+    """`fasa up` until the block ends; yields the dashboard's address."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "trainer", "up", f"--runs={runs}", f"--port={port}"]
     with (runs / "up.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        yield
+        wait_until_served(url, process, runs / "up.log")
+        yield url
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, (runs / "up.log").read_text()
 
 
 def test_a_run_that_is_training(page: Page, tmp_path: Path) -> None:
-    port = free_port()
     assert main(["queue", f"--runs={tmp_path}", "--name=small", *SMALL]) == 0
-    with everything_up(tmp_path, port):
-        page.wait_for_timeout(4000)  # the server's start
-        page.goto(f"http://127.0.0.1:{port}/run?run=1&x=step")
+    with everything_up(tmp_path) as url:
+        page.goto(f"{url}/run?run=1&x=step")
         wait_for_points(page, "losses", 5, seconds=90)
         page.locator(plot(page, "losses")).evaluate("div => { div.marked = 'the same node'; }")
         box = page.locator(f"{plot(page, 'losses')} .nsewdrag").first.bounding_box()
@@ -61,7 +61,11 @@ def test_a_run_that_is_training(page: Page, tmp_path: Path) -> None:
         assert later["y"] == zoomed["y"]
         assert page.locator(plot(page, "losses")).evaluate("div => div.marked") == "the same node"
 
-        send_command(RunsFolder(tmp_path).run_log, 1, "set", {"alpha": 1.4})
-        expect(page.get_by_text("1.4", exact=True)).to_be_visible(timeout=20_000)
-        send_command(RunsFolder(tmp_path).run_log, 1, "stop", {})
-        expect(page.get_by_text("stopped").first).to_be_visible(timeout=20_000)
+        page.locator("[data-knob=alpha] input").fill("1.4")
+        page.get_by_role("button", name="Apply").click()
+        expect(page.locator(".fasa-command").first).to_contain_text("α = 1.4 took hold at step")
+        expect(page.locator(plot(page, "knobs"))).to_have_attribute("data-marks", "1")
+        page.get_by_role("button", name="Stop", exact=True).click()
+        page.get_by_role("button", name="Stop the run").click()
+        expect(page.locator(".fasa-pill")).to_contain_text("stopped", timeout=40_000)
+        expect(page.get_by_role("button", name="Resume from step")).to_be_visible()

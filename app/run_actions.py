@@ -1,0 +1,92 @@
+"""What a person does to a run that does not train: take it up, name it, put it away, delete it.
+
+What a browser sends is material to check. Every function answers with one sentence why it was not
+done, or "" when it was. Texts are stored as they are; whoever shows them shows text, not markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app.source import run_log_path
+from app.steering import NOT_UNDERSTOOD
+from trainer.run_log.commands import (
+    mark_deleted,
+    rename_run,
+    requeue_run,
+    set_archived,
+    set_note,
+    set_tags,
+)
+from trainer.run_log.rows import Run
+from trainer.run_log.schema import RunLogError
+
+ACTIONS: dict[str, Callable[[Path, int], None]] = {
+    "resume": requeue_run,
+    "archive": lambda path, run_id: set_archived(path, run_id, True),
+    "bring_back": lambda path, run_id: set_archived(path, run_id, False),
+    "delete": lambda path, run_id: mark_deleted(path, run_id, True),
+    "undo": lambda path, run_id: mark_deleted(path, run_id, False),
+}
+
+
+def act(path: Path, run_id: Any, kind: Any) -> str:
+    """Do one of `ACTIONS` to a run; "" when it is done, else why not."""
+    if not isinstance(kind, str) or kind not in ACTIONS or not is_run_id(run_id):
+        return NOT_UNDERSTOOD
+    try:
+        ACTIONS[kind](path, int(run_id))
+    except RunLogError as error:
+        return str(error)
+    return ""
+
+
+def is_run_id(value: Any) -> bool:
+    """Whether a value from a browser (numbers come as int or float) can be the id of a run."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 < value < 2**53
+        and value == int(value)
+    )
+
+
+def tags_of(text: str) -> list[str]:
+    """The tags a person typed, divided by commas."""
+    return [tag.strip() for tag in text.split(",") if tag.strip()]
+
+
+def describe(path: Path, run: Run, *, name: str, tags: str, note: str) -> str:
+    """Store what a person wrote on a run; "" when it is stored, else why not.
+
+    Only what differs is written. The first text that breaks a rule ends it, and the dialog that
+    asked stays open.
+    """
+    try:
+        if name.strip() != run.name:
+            rename_run(path, run.id, name)
+        if tags_of(tags) != run.tags:
+            set_tags(path, run.id, tags_of(tags))
+        if note != run.note:
+            set_note(path, run.id, note)
+    except RunLogError as error:
+        return str(error)
+    return ""
+
+
+@st.dialog("Name, tags and note")
+def edit_dialog(run: Run) -> None:
+    """Ask for name, tags and note of a run, and store them."""
+    name = st.text_input("name", run.name, key=f"edit-name-{run.id}")
+    tags = st.text_input("tags, divided by commas", ", ".join(run.tags), key=f"edit-tags-{run.id}")
+    note = st.text_area("note", run.note, height=160, key=f"edit-note-{run.id}")
+    if st.button("Save", type="primary"):
+        refusal = describe(run_log_path(), run, name=name, tags=tags, note=note)
+        if refusal:
+            st.text(refusal)
+        else:
+            st.rerun()
