@@ -3,60 +3,25 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from running_up import answers, free_port, is_silent, start, wait
 
 from trainer.checkpoint import checkpoints
 from trainer.run_log.reader import RunLogReader
-from trainer.run_log.schema import RunLogError
 from trainer.runs_folder import RunsFolder
 
 pytestmark = pytest.mark.slow
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if condition():
-                return
-        except (OSError, RunLogError):
-            pass
-        time.sleep(0.2)
-    pytest.fail(f"{what} did not happen within {seconds:g} s")
-
-
-def _start(folder: Path, port: int, log: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "trainer", "up", f"--runs={folder}", f"--port={port}", *more]
-    with log.open("wb") as output:
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-
-
-def _answers(port: int) -> bool:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2) as response:
-        return bool(response.status == 200)
-
-
 def test_from_an_empty_folder_to_a_training_demo_and_back(tmp_path: Path) -> None:
-    folder, port = RunsFolder(tmp_path / "runs"), _free_port()
-    process = _start(folder.root, port, tmp_path / "up.log")
+    folder, port = RunsFolder(tmp_path / "runs"), free_port()
+    process = start(folder.root, port, tmp_path / "up.log")
     try:
-        _wait(lambda: _answers(port), 60, "the dashboard's answer")
+        wait(lambda: answers(port), 60, "the dashboard's answer")
         reader = RunLogReader(folder.run_log)
-        _wait(lambda: len(reader.scalars(1, ["loss/total"])) > 3, 180, "the first curve")
+        wait(lambda: len(reader.scalars(1, ["loss/total"])) > 3, 180, "the first curve")
         runs = {run.name: run for run in reader.runs()}
         assert set(runs) == {"demo", "demo-baseline"}
         assert runs["demo"].status == "running"
@@ -71,8 +36,7 @@ def test_from_an_empty_folder_to_a_training_demo_and_back(tmp_path: Path) -> Non
     assert demo.status == "interrupted"
     assert len(checkpoints(folder.checkpoints(1))) == 1
     assert not _still_there(demo.process_id)
-    with pytest.raises(urllib.error.URLError):
-        _answers(port)
+    assert is_silent(port)
 
 
 def _still_there(process_id: int | None) -> bool:
@@ -85,11 +49,11 @@ def _still_there(process_id: int | None) -> bool:
 
 
 def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    port = _free_port()
-    first = _start(tmp_path / "runs", port, tmp_path / "first.log", "--no-demo")
+    port = free_port()
+    first = start(tmp_path / "runs", port, tmp_path / "first.log", "--no-demo")
     try:
-        _wait(lambda: _answers(port), 60, "the dashboard's answer")
-        second = _start(tmp_path / "runs", _free_port(), tmp_path / "second.log", "--no-demo")
+        wait(lambda: answers(port), 60, "the dashboard's answer")
+        second = start(tmp_path / "runs", free_port(), tmp_path / "second.log", "--no-demo")
         assert second.wait(30) == 2
         text = (tmp_path / "second.log").read_text()
         assert text.startswith("fasa: ")
@@ -105,7 +69,7 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = int(taken.getsockname()[1])
-        process = _start(tmp_path / "runs", port, tmp_path / "up.log", "--no-demo")
+        process = start(tmp_path / "runs", port, tmp_path / "up.log", "--no-demo")
         assert process.wait(30) == 2
     text = (tmp_path / "up.log").read_text()
     assert str(port) in text
