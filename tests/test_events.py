@@ -135,7 +135,7 @@ def test_the_last_commands_come_with_their_answers(training: SyntheticRun) -> No
         time.sleep(0.05)
         taken += writer.take_commands()
     writer.apply_command(taken[-2], "alpha = 1.5", step=30, epoch=1, phase="training")
-    writer.refuse_command(taken[-1], "the run is <b>busy</b>", step=30)
+    writer.refuse_command(taken[-1], "the run is <b>busy</b>")
     writer.flush()
     applied, refused = history.commands(run)[-2:]
     assert (applied["step"], applied["refusal"]) == (30, None)
