@@ -21,7 +21,7 @@ const OFFERED = {
 
 const BUTTONS = {
   pause: { label: "Pause", mark: "❙❙", busy: "pausing …", help: "hold the training after this step" },
-  resume: { label: "Go on", mark: "▶", busy: "going on …", help: "go on from where it was paused" },
+  resume: { label: "Resume", mark: "▶", busy: "resuming …", help: "go on from where it was paused" },
   checkpoint: { label: "Checkpoint", busy: "writing …", help: "write a checkpoint now" },
   snapshot_features: {
     label: "Snapshot features", busy: "taking …", help: "store the features of the probe objects now",

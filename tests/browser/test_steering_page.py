@@ -74,12 +74,12 @@ def test_a_value_out_of_bounds_is_refused_before_it_is_written(
     )
 
 
-def test_pause_go_on_stop_and_resume(page: Page, dashboard: Dashboard, tmp_path: Path) -> None:
+def test_pause_resume_stop_and_take_up(page: Page, dashboard: Dashboard, tmp_path: Path) -> None:
     with training(tmp_path, "--upto", "2.2", "--pace", "0.1"):
         page.goto(f"{dashboard(tmp_path)}/run")
         page.get_by_role("button", name="Pause").click()
         expect(page.locator(".fasa-pill")).to_contain_text("paused")
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Resume", exact=True).click()
         expect(page.locator(".fasa-pill")).to_contain_text("running")
         stop = page.get_by_role("button", name="Stop", exact=True)
         stop.click()
