@@ -45,7 +45,13 @@ def write_parquet(connection: sqlite3.Connection, run_ids: Sequence[int], folder
         schema = _schema(table)
         path = folder / f"{table.name}.parquet"
         batches = _vector_batches if table is CLASS_VECTORS else _batches
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        # Values seldom repeat: with their bytes sorted by rank they take a third less space than
+        # with a dictionary, which serves all other columns.
+        values = [name for name in schema.names if name == "value"]
+        words = [name for name in schema.names if name != "value"]
+        with pq.ParquetWriter(
+            path, schema, compression="zstd", use_dictionary=words, use_byte_stream_split=values
+        ) as writer:
             for run_id in run_ids:
                 for columns in batches(connection, run_id, table):
                     writer.write_batch(pa.record_batch(columns, schema=schema))
