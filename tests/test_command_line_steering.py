@@ -19,6 +19,7 @@ import pytest
 from command_lines import Fasa
 from supervised_runs import PATIENCE, ROOT, Runs, until
 
+from trainer.folder_lock import lock_folder
 from trainer.process_identity import process_identity
 from trainer.run_log.commands import claim_run, set_archived, set_status
 from trainer.run_log.reader import RunLogReader
@@ -216,6 +217,15 @@ def test_a_single_run_goes_on_too(runs: Runs, fasa: Fasa) -> None:
     assert runs.run(run_id).status == "queued"
     assert "is queued and not over" in fasa.refuses("resume", str(run_id))
     assert "goes on" not in fasa.says("resume", "--interrupted")
+
+
+def test_a_supervisor_is_not_anticipated(runs: Runs, fasa: Fasa) -> None:
+    """Where one looks after the folder, it says how a run ended: it may know more."""
+    run_id = _gone(runs)
+    with lock_folder(runs.root):
+        assert "its supervisor marks it crashed in a moment" in fasa.refuses("resume", "1")
+        assert "no run" in fasa.says("resume", "--interrupted")
+    assert runs.run(run_id).status == "running"
 
 
 def test_a_live_run_is_not_taken_for_a_dead_one(runs: Runs, fasa: Fasa) -> None:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from trainer.folder_lock import has_supervisor
-from trainer.process_identity import process_identity
 from trainer.run_log.commands import requeue_run, set_status
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
 from trainer.run_log.schema import FINAL_STATUSES, QUEUED
 from trainer.runs_folder import RunsFolder
+from trainer.trainer_process import has_process
 
 INTERRUPTED = "interrupted"
-
-
-def has_process(run: Run) -> bool:
-    """Whether the process that trains a run still runs."""
-    if run.process_id is None or run.process_identity is None:
-        return False
-    return process_identity(run.process_id) == run.process_identity
 
 
 def mark_interrupted(folder: RunsFolder) -> None:

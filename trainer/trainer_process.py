@@ -121,11 +121,16 @@ def launch_trainer(
     return TrainerProcess(child.pid, identity, gpu, child, console_start, is_recorded=False)
 
 
-def running_trainer(run: Run, gpus: Sequence[str]) -> TrainerProcess | None:
-    """The living process that trains a run; None also when its id now belongs to another one."""
+def has_process(run: Run) -> bool:
+    """Whether the process that trains a run lives; another one under its old id does not count."""
     if run.process_id is None or run.process_identity is None:
-        return None
-    if process_identity(run.process_id) != run.process_identity:
+        return False
+    return process_identity(run.process_id) == run.process_identity
+
+
+def running_trainer(run: Run, gpus: Sequence[str]) -> TrainerProcess | None:
+    """The living process that trains a run, and which of `gpus` it has; None when it is gone."""
+    if run.process_id is None or run.process_identity is None or not has_process(run):
         return None
     try:
         gpu = gpu_of(psutil.Process(run.process_id), gpus)

@@ -10,12 +10,13 @@ from trainer.command_line.run_list import find_run
 from trainer.command_line.steering import add_no_wait, steer
 from trainer.config import ConfigError
 from trainer.folder_lock import has_supervisor
-from trainer.resumption import has_process, mark_interrupted, requeue_interrupted
+from trainer.resumption import mark_interrupted, requeue_interrupted
 from trainer.run_log.commands import requeue_run
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
-from trainer.run_log.schema import FINAL_STATUSES, PAUSED, RunLogError
+from trainer.run_log.schema import FINAL_STATUSES, PAUSED, QUEUED, RunLogError
 from trainer.runs_folder import RunsFolder
+from trainer.trainer_process import has_process
 
 
 def add_commands(commands: Any) -> None:
@@ -46,7 +47,7 @@ def _resume(given: argparse.Namespace) -> int:
         run = find_run(reader, given.which)
     if run.status == PAUSED and has_process(run):
         return steer(given, run, "resume")
-    if run.status not in FINAL_STATUSES and run.process_id is not None and not has_process(run):
+    if run.status not in (*FINAL_STATUSES, QUEUED) and not has_process(run):
         raise RunLogError(
             f"run {run.id} is {run.status} but its process is gone: "
             "its supervisor marks it crashed in a moment, then resume it"

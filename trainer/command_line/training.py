@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import Any
 
 from trainer.command_line.config_flags import add_config_flags, given_values
@@ -16,6 +17,7 @@ from trainer.run_log.commands import claim_run, queue_run
 from trainer.runs_folder import RunsFolder
 
 _GOOD_ENDS = ("finished", "stopped")
+_FAILED = 1
 
 
 def add_commands(commands: Any) -> None:
@@ -34,7 +36,7 @@ def add_commands(commands: Any) -> None:
 def _train(given: argparse.Namespace) -> int:
     config = load_config(given_values(given))
     folder = RunsFolder(given.runs)
-    from trainer.execute import execute, prepare  # torch loads for seconds: not for `--help`
+    from trainer.execute import prepare  # torch loads for seconds: not for `--help`
 
     run_id = _queue_run(given, config, folder, prepare(config, folder).title)
     own = os.getpid()
@@ -43,7 +45,7 @@ def _train(given: argparse.Namespace) -> int:
     ):
         print(f"the supervisor of {given.runs} was faster and trains run {run_id}: watch it there")
         return 0
-    return 0 if execute(folder, run_id) in _GOOD_ENDS else 1
+    return _train_to_its_end(folder, run_id)
 
 
 def _queue(given: argparse.Namespace) -> int:
@@ -68,9 +70,18 @@ def _queue_run(given: argparse.Namespace, config: RunConfig, folder: RunsFolder,
 
 
 def _execute(given: argparse.Namespace) -> int:
+    return _train_to_its_end(RunsFolder(given.runs), given.run_id)
+
+
+def _train_to_its_end(folder: RunsFolder, run_id: int) -> int:
+    from trainer.engine import LossNotFinite, OutOfMemory
     from trainer.execute import execute
 
-    return 0 if execute(RunsFolder(given.runs), given.run_id) in _GOOD_ENDS else 1
+    try:
+        return 0 if execute(folder, run_id) in _GOOD_ENDS else _FAILED
+    except (LossNotFinite, OutOfMemory) as error:
+        print(f"fasa: {error}", file=sys.stderr)
+        return _FAILED
 
 
 def _presets(given: argparse.Namespace) -> int:
