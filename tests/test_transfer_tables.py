@@ -160,6 +160,28 @@ def test_the_readme_names_every_file_and_column(exported: Path) -> None:
         assert all(f"  {column.name}" in text for column in table.columns)
 
 
+def test_the_readmes_example_works(
+    exported: Path, reader: RunLogReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (exported / "README.txt").read_text().splitlines()
+    code = "\n".join(line[4:] for line in lines if line.startswith("    "))
+    assert "read_" in code
+    monkeypatch.chdir(exported)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    if exported.name == "csv":
+        rows = reader.scalars(1, ["loss/total"])
+        assert found["loss"].index.tolist() == [row.step for row in rows]
+        assert repr(found["loss"].tolist()) == repr([row.value for row in rows])
+        assert found["runs"].name.tolist() == ["'-first", "second"]
+    else:
+        stored = reader.class_vectors(1, "score")
+        assert found["score"].index.tolist() == stored.steps.tolist()
+        known = ~np.isnan(stored.values).all(axis=0)
+        values = found["score"].to_numpy(np.float32)
+        np.testing.assert_array_equal(values, stored.values[:, known])
+
+
 def test_parquet_is_compressed_and_a_filter_reads_part_of_it(
     runs: RunsFolder, tmp_path: Path
 ) -> None:
