@@ -104,6 +104,26 @@ def test_the_end_of_one_run_is_not_that_of_another(path: Path) -> None:
     assert attempts(path)[0].ended is None
 
 
+def test_checkpoints_are_listed_while_they_are_kept(path: Path) -> None:
+    with RunLogWriter(path, 1) as writer, RunLogReader(path) as reader:
+        for step, epoch, batch in ((30, 1, 0), (5, 0, 5), (60, 2, 0)):
+            writer.checkpoint_kept(step=step, epoch=epoch, batch=batch, size=1000 + step)
+        assert writer.flush()
+        found = reader.checkpoints(1)
+        assert [row.step for row in found] == [5, 30, 60]
+        assert [(row.epoch, row.batch, row.bytes) for row in found] == [
+            (0, 5, 1005),
+            (1, 0, 1030),
+            (2, 0, 1060),
+        ]
+        writer.checkpoint_removed(step=5)
+        writer.checkpoint_removed(step=6)  # one that is not listed does no harm
+        writer.checkpoint_kept(step=30, epoch=1, batch=0, size=7)  # written anew after a crash
+        assert writer.flush()
+        assert [(row.step, row.bytes) for row in reader.checkpoints(1)] == [(30, 7), (60, 1060)]
+        assert reader.checkpoints(2) == []
+
+
 # Taking up again.
 
 

@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import sqlite3
-import struct
 import subprocess
 import threading
 import time
@@ -12,54 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_log_builders import NUM_CLASSES, STEPS, fill
 
-from trainer.run_log.commands import queue_run, send_command
+from trainer.run_log.commands import queue_run
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.schema import RunLogError, open_for_reading, open_for_writing
 from trainer.run_log.writer import RunLogWriter
-
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "run_log.md"
-NUM_CLASSES = 5
-STEPS = 4
-
-
-def fill(path: Path) -> Path:
-    """Two runs of two epochs with a bit of everything."""
-    for name in ("demo", "demo-baseline"):
-        run_id = queue_run(path, name=name, config={"fasa": {"alpha": 1.1}}, dataset="demo")
-        with RunLogWriter(path, run_id) as writer:
-            writer.register_categories(
-                [
-                    {
-                        "index": index,
-                        "id": 100 + index,
-                        "name": f"class {index}",
-                        "frequency": "rcf"[index % 3],
-                        "image_count": index,
-                        "instance_count": 2 * index,
-                    }
-                    for index in range(NUM_CLASSES)
-                ]
-            )
-            for step in range(1, STEPS + 1):
-                epoch = (step - 1) // 2
-                scalars = {"loss/total": 1 / step, "loss/box": 0.5, "knob/alpha": 1.1}
-                writer.scalars(scalars, step=step, epoch=epoch)
-                probability = np.arange(NUM_CLASSES, dtype=np.float32) + 10 * step
-                decision = np.full(NUM_CLASSES, step, dtype=np.int32)
-                vectors = {"probability": probability, "decision": decision}
-                writer.class_vectors(vectors, step=step, epoch=epoch)
-            group = {"group": 0, "members": [0, 1, 2], "noise_members": [2], "with_data": [0]}
-            losses = {"loss_before": 2.0, "loss_after": 1.0, "factor": 1.1, "reason": "fell"}
-            report = {"eps": 0.5, "eps_quantile": 0.5, "num_groups": 1, "noise_share": 0.2}
-            groups = [{**group, **losses, "clamped": []}]
-            full = {**report, "largest_group": 3, "groups": groups}
-            writer.adaptation(full, step=STEPS, epoch=1)
-            writer.scalars({"segm/AP": 12.5, "segm/AP_r": 3.5}, step=STEPS, epoch=1)
-            writer.event("set", "alpha = 1.3", step=3, epoch=1, payload={"alpha": 1.3})
-            send_command(path, run_id, "set", {"alpha": 1.3})
-            writer.status("running")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +56,7 @@ def test_scalars_by_name_and_cursor(reader: RunLogReader) -> None:
     both = reader.scalars(1, ["loss/total", "loss/box"])
     assert [row.id for row in both] == sorted(row.id for row in both)
     assert {row.name for row in both} == {"loss/total", "loss/box"}
-    assert len(reader.scalars(1)) == 3 * STEPS + 2
+    assert len(reader.scalars(1)) == 3 * STEPS + 3
     assert reader.scalars(1, []) == []
     assert reader.scalars(1, ["nothing", "it's; DROP TABLE runs"]) == []
 
@@ -137,16 +93,39 @@ def test_what_is_not_there_is_empty(reader: RunLogReader) -> None:
         reader.commands(99),
         reader.scalar_names(99),
         reader.class_fields(99),
+        reader.attempts(99),
+        reader.checkpoints(99),
+        reader.feature_probes(99),
+        reader.feature_snapshots(99),
     ):
         assert rows == []
 
 
 def test_other_rows_by_cursor(reader: RunLogReader) -> None:
-    for read in (reader.adaptations, reader.adaptation_summaries, reader.events, reader.commands):
+    counts = {
+        reader.adaptations: 1,
+        reader.adaptation_summaries: 1,
+        reader.events: 1,
+        reader.commands: 3,
+        reader.attempts: 2,
+    }
+    for read, number in counts.items():
         rows = read(1)
-        assert len(rows) == 1
-        assert read(1, after=rows[0].id) == []
+        assert len(rows) == number
+        assert read(1, after=rows[0].id) == rows[1:]
         assert read(1, after=rows[0].id - 1) == rows
+        assert read(1, after=rows[-1].id) == []
+
+
+def test_last_scalars_are_those_that_held_at_a_step(reader: RunLogReader) -> None:
+    """alpha was written each step, and once more at step 3, where it changed."""
+    assert reader.last_scalars(1, "knob/", step=2) == {"knob/alpha": 1.1}
+    assert reader.last_scalars(1, "knob/", step=3) == {"knob/alpha": 1.3}
+    assert reader.last_scalars(1, "knob/", step=0) == {}
+    assert reader.last_scalars(1, "segm/AP", step=3) == {}
+    assert reader.last_scalars(1, "segm/AP", step=99) == {"segm/AP": 12.5, "segm/AP_r": 3.5}
+    assert reader.last_scalars(1, "%", step=99) == reader.last_scalars(9, "", step=99) == {}
+    assert sorted(reader.last_scalars(1, "", step=99)) == reader.scalar_names(1)
 
 
 def test_every_query_goes_through_an_index(filled: Path, reader: RunLogReader) -> None:
@@ -166,8 +145,13 @@ def test_every_query_goes_through_an_index(filled: Path, reader: RunLogReader) -
     reader.adaptation_summaries(1, after=3)
     reader.events(1, after=3)
     reader.commands(1, after=3)
+    reader.attempts(1, after=3)
+    reader.checkpoints(1)
+    reader.feature_probes(1)
+    reader.feature_snapshots(1, after=3)
+    reader.last_scalars(1, "knob/", step=3)
     watched.set_trace_callback(None)
-    assert len(statements) == 11
+    assert len(statements) == 17
     for statement in statements:
         steps = [row[3] for row in watched.execute(f"EXPLAIN QUERY PLAN {statement}")]
         tables = [step for step in steps if re.search(r"SCAN (?!found|json_each|CONSTANT)", step)]
@@ -295,60 +279,3 @@ def test_a_run_log_on_read_only_media_says_what_to_do(
     subprocess.run(commands[1], check=True)
     with pytest.raises(RunLogError, match="use another folder"):
         RunLogReader(folder / "fasa.sqlite")
-
-
-# The document for outsiders.
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-
-
-@pytest.mark.parametrize("sql", blocks("sql"))
-def test_every_query_of_the_document_runs(filled: Path, sql: str) -> None:
-    connection = sqlite3.connect(f"file:{filled}?mode=ro", uri=True)
-    rows = connection.execute(sql).fetchall()
-    connection.close()
-    assert rows, "the query finds nothing in a log that has a bit of everything"
-
-
-def test_every_python_example_of_the_document_runs(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(filled.parent.parent)
-    Path("runs").unlink(missing_ok=True)
-    Path("runs").symlink_to(filled.parent)
-    assert blocks("python")
-    for code in blocks("python"):
-        names: dict[str, object] = {}
-        exec(compile(code, str(DOCUMENT), "exec"), names)
-        values = names["values"]
-        assert isinstance(values, np.ndarray)
-        assert values.shape == (STEPS, NUM_CLASSES)
-        assert values[:, 2].tolist() == [12, 22, 32, 42]
-
-
-def test_the_document_names_every_table_and_column(filled: Path) -> None:
-    connection = open_for_reading(filled)
-    tables = [
-        row[0]
-        for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        if not row[0].startswith("sqlite_")
-    ]
-    sections = dict(re.findall(r"\n### `(\w+)`\n(.*?)(?=\n##|\Z)", DOCUMENT.read_text(), re.DOTALL))
-    assert sorted(sections) == sorted(tables)
-    for table in tables:
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info ({table})")]
-        documented = re.findall(r"^\| `(\w+)` \|", sections[table], re.MULTILINE)
-        assert documented == columns, table
-    connection.close()
-
-
-def test_one_value_can_be_cut_out_of_a_blob_in_sql(filled: Path) -> None:
-    """The document's way to read class 2 without numpy, checked against struct."""
-    connection = open_for_reading(filled)
-    (data,) = connection.execute(
-        "SELECT substr(data, 4 * 2 + 1, 4) FROM class_vectors WHERE field = 'probability'"
-    ).fetchone()
-    connection.close()
-    assert struct.unpack("<f", data) == (12.0,)

@@ -1,5 +1,6 @@
 """A locked file, a full disk, a deleted run, a forked process: it is said, and no row is lost."""
 
+import multiprocessing
 import os
 import resource
 import sqlite3
@@ -77,6 +78,50 @@ def test_a_locked_file_delays_rows_and_loses_none(
     assert writer.problem is None
     assert writer.queued_bytes == 0
     assert [row.step for row in reader.scalars(1)] == list(range(1, 101))
+
+
+def hold_lock(path: Path, locked: Any, released: Any) -> None:
+    holder = open_for_writing(path)
+    holder.execute("BEGIN IMMEDIATE")
+    holder.execute("UPDATE runs SET phase = phase")
+    locked.set()
+    released.wait()
+    holder.execute("COMMIT")
+    holder.close()
+
+
+def test_a_lock_of_a_minute_in_small(
+    path: Path, reader: RunLogReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process holds it for 60 of the writer's waits for it; the training never waits."""
+    monkeypatch.setattr("trainer.run_log.committer.LOCK_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("trainer.run_log.committer.RETRY_SECONDS", 0.025)
+    context = multiprocessing.get_context("spawn")
+    locked, released = context.Event(), context.Event()
+    process = context.Process(target=hold_lock, args=(path, locked, released))
+    process.start()
+    assert locked.wait(60.0)
+    with RunLogWriter(path, 1, commit_interval=0.0125) as writer:
+        slowest, step = 0.0, 0
+        end = time.monotonic() + 60 * 0.05
+        while time.monotonic() < end:
+            step += 1
+            start = time.monotonic()
+            writer.scalars({"loss/total": step}, step=step, epoch=0)
+            writer.class_vectors({"score": np.full(1203, step, np.float32)}, step=step, epoch=0)
+            slowest = max(slowest, time.monotonic() - start)
+            time.sleep(0.001)
+        assert "locked" in (writer.problem or "")
+        assert reader.scalars(1) == []
+        released.set()
+        process.join()
+        assert writer.flush()
+        assert writer.problem is None
+    assert slowest < 1.0  # a third of the lock: what a busy machine may cost, no wait for the lock
+    assert [row.step for row in reader.scalars(1)] == list(range(1, step + 1))
+    vectors = reader.class_vectors(1, "score")
+    assert vectors.steps.tolist() == list(range(1, step + 1))
+    assert (vectors.values == vectors.steps[:, None]).all()
 
 
 def test_a_full_queue_makes_calls_wait_instead_of_dropping_rows(path: Path) -> None:

@@ -185,9 +185,9 @@ def delete_run(path: Path | str, run_id: int) -> None:
         _refuse_while_forks_wait(connection, run_id)
         connection.execute("UPDATE runs SET phase = ? WHERE id = ?", (_BEING_DELETED, run_id))
     remove_history(path, run_id)
-    free_space(path)
     with transaction(path) as connection:
         connection.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+    free_space(path)
 
 
 def send_command(

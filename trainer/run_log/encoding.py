@@ -35,10 +35,11 @@ def encode_classes(field: str, vector: NDArray[Any], num_classes: int) -> tuple[
 
 
 def encode_features(subjects: NDArray[Any], data: NDArray[Any]) -> tuple[int, bytes, bytes]:
-    """d, then [N] as int32 and [N, d] as float16.
+    """d, then [N] as int32 and [N, d] as float16 (infinity beyond its range of 65504).
 
     Raises:
-        ValueError: the shapes do not fit together, or the subjects are no integers of int32.
+        ValueError: the shapes do not fit together, the data are no floats, or the subjects no
+            integers of int32.
     """
     if data.ndim != 2 or not data.shape[1] or subjects.shape != data.shape[:1]:
         raise ValueError(
@@ -47,8 +48,11 @@ def encode_features(subjects: NDArray[Any], data: NDArray[Any]) -> tuple[int, by
         )
     if subjects.dtype.kind not in "iu":
         raise ValueError(f"Subjects are integers, not {subjects.dtype}: hand in indices.")
+    if data.dtype.kind != "f":
+        raise ValueError(f"Features are floats, not {data.dtype}: convert them first.")
     encoded = _encode_integers("subjects", subjects)
-    return data.shape[1], encoded, data.astype("<f2", copy=False).tobytes()
+    with np.errstate(over="ignore"):
+        return data.shape[1], encoded, data.astype("<f2", copy=False).tobytes()
 
 
 def _encode_integers(field: str, values: NDArray[Any]) -> bytes:
