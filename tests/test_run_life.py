@@ -174,6 +174,25 @@ def _stop_when(folder: RunsFolder, run_id: int, reached: Any) -> None:
         thread.join()
 
 
+def test_snapshots_of_features_leave_no_trace_in_the_training(
+    folder: RunsFolder, finished: int
+) -> None:
+    run_id = queue_small(folder)
+    send_command(folder.run_log, run_id, "snapshot_features", {})
+    per_epoch = _per_epoch(folder, finished)
+    _stop_when(folder, run_id, lambda run: run.step > per_epoch)
+    requeue_run(folder.run_log, run_id)
+    send_command(folder.run_log, run_id, "snapshot_features", {})
+    assert execute(folder, run_id) == "finished"
+    assert curves(folder, run_id) == curves(folder, finished)
+    with RunLogReader(folder.run_log) as reader:
+        snapshots = reader.feature_snapshots(run_id)
+        objects = reader.feature_probes(run_id)
+    assert [snapshot.kind for snapshot in snapshots] == ["real", "real", "virtual"]  # prior first
+    assert {row.class_index for row in objects} == set(range(6))
+    assert len(snapshots[0].subjects) == len(objects)
+
+
 def _fail_at(monkeypatch: pytest.MonkeyPatch, step: int, error: Exception) -> None:
     """Let the model break in the training step after `step` others."""
     forward = FASAMaskRCNN.forward

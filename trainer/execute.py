@@ -52,6 +52,7 @@ def execute(folder: RunsFolder, run_id: int) -> str:
                 _go_back(trainer, run, reader, writer, console)
             signals.wait_for_moment = True
             writer.status("running")
+            writer.flush()  # brings what was asked while the run waited, before its first step
             console.say(f"run {run_id} '{run.name}': step {trainer.at.step}/{trainer.total_steps}")
             trainer.run()
         except StopRequested as stop:
