@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -20,7 +19,6 @@ from trainer.folder_lock import has_supervisor
 from trainer.runs_folder import RunsFolder
 
 _MODULE = "app.server"
-_TOKEN = "FASA_TOKEN"  # the dashboard reads it; no trainer needs it
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
@@ -73,13 +71,12 @@ class Dashboard:
 
     def __init__(self, folder: RunsFolder, options: DashboardOptions) -> None:
         self._options = options
-        command = [sys.executable, "-m", _MODULE, f"--runs={folder.root}"]
+        command = [sys.executable, "-m", _MODULE, f"--runs={folder.root.absolute()}"]
         command += [f"--port={options.port}", f"--address={options.address}"]
         command += [f"--allow-host={name}" for name in options.allowed_hosts]
         if options.token_file is not None:
             command.append(f"--token-file={options.token_file}")
         self._process = subprocess.Popen(command)
-        os.environ.pop(_TOKEN, None)
 
     def has_refused(self) -> bool:
         """Wait until it listens; True when it would not start with these options and said why."""

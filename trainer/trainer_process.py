@@ -17,6 +17,7 @@ from trainer.run_log.rows import Run
 from trainer.runs_folder import RunsFolder
 
 TRAINER = (sys.executable, "-m", "trainer", "execute")
+_TOKEN = "FASA_TOKEN"  # opens the dashboard; no trainer needs it
 _CONSOLE = "console.log"
 _CONSOLE_LINES = 20
 _CONSOLE_BYTES = 8192
@@ -104,6 +105,7 @@ def launch_trainer(
     console.parent.mkdir(exist_ok=True)
     # Its last words must be in the file even when it dies of a signal.
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    environment.pop(_TOKEN, None)
     if gpu is not None:
         environment[CUDA_DEVICES] = gpu
     with console.open("ab") as output:
