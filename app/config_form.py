@@ -49,8 +49,8 @@ class Knob:
     default: Any
 
     def finds(self, words: str) -> bool:
-        """Whether a search for `words` finds it, by name, meaning, group or choice."""
-        text = " ".join([self.name, self.description, self.group, *self.choices])
+        """Whether a search for `words` finds it, by name, meaning, unit, group or choice."""
+        text = " ".join([self.name, self.description, self.unit, self.group, *self.choices])
         text = f"{text} {text.replace('_', ' ')}".lower()
         return all(word in text for word in words.lower().split())
 
@@ -219,12 +219,12 @@ class _Form:
                 self._draw(members)
 
     def draw_found(self, found: Sequence[Knob], wanted: str) -> None:
-        """The knobs a search found, without groups."""
+        """The knobs a search found, without groups; those that may change come first."""
         if not found:
             st.text(f"No knob has '{wanted[:MOST_SHOWN]}' in its name, meaning or choices.")
         elif not all(self._may_change(knob.name) for knob in found):
             st.caption(f"Greyed out is what is {FIXED}")
-        self._draw(found)
+        self._draw(sorted(found, key=lambda knob: not self._may_change(knob.name)))
 
     def _draw(self, members: Sequence[Knob]) -> None:
         with st.grid(2, min_column_width=260):

@@ -210,10 +210,11 @@ def test_edits_survive_a_search_and_can_be_set_back_in_it() -> None:
         ("LEARNING rate", {"learning_rate", "classifier_learning_rate", "learning_rate_factor"}),
         ("repeat_factor", {"train_sampler", "validation_sampler"}),
         ("affinity", {"clustering"}),
+        ("px", {"image_min_size", "image_max_size", "anchor_sizes", "canonical_scale"}),
         ("validation", {"adapt_on", "evaluate_every", "holdout_annotations"}),
     ],
 )
-def test_a_search_finds_by_name_meaning_group_and_choice(words: str, names: set[str]) -> None:
+def test_a_search_finds_by_name_meaning_unit_group_and_choice(words: str, names: set[str]) -> None:
     page = find(open_form(), words)
     found = [element for kind in WIDGETS for element in page.get(kind)]
     keys = {element.key.removeprefix("form-knob-") for element in found} - {"form-find"}
@@ -248,6 +249,10 @@ def test_what_a_fork_may_not_change_is_greyed_out_with_the_reason() -> None:
         for kind in WIDGETS for element in page.get(kind) if element.disabled
     }  # fmt: skip
     assert disabled == set(RunConfig.model_fields) - set(fork_knobs())
+    find(page, "optimizer")
+    assert [box.disabled for box in page.selectbox] == sorted(
+        box.disabled for box in page.selectbox
+    )
     page.session_state["form-knob-seed"] = 7  # as if it came from elsewhere all the same
     assert changes(rerun(page)) == {}
 
