@@ -43,7 +43,7 @@ class Mark:
     text: str
 
 
-TONES: Mapping[str, Tone] = {"set": "change", "learning_rate": "change"}
+TONES: Mapping[str, Tone] = {"set": "change", "learning_rate": "change", "fork": "branch"}
 
 
 def event_mark(event: Event) -> Mark:
@@ -76,17 +76,13 @@ def attempt_marks(attempts: Sequence[Attempt]) -> list[Mark]:
 def fork_marks(
     run: Run, others: Iterable[Run], wall_at: Callable[[int], float | None]
 ) -> list[Mark]:
-    """Where a run left its parent, and where other runs left this one."""
-    marks = []
-    if run.parent_run is not None and run.parent_step is not None:
-        text = f"fork of run {run.parent_run}"
-        marks.append((run.parent_step, text))
-    marks += [
-        (other.parent_step, f"fork: run {other.id}, {other.name}")
+    """Where other runs left this one. (Where this one left its parent is an event of its own.)"""
+    return [
+        Mark(other.parent_step, wall_at(other.parent_step), "fork", "branch",
+             shortened(f"fork: run {other.id}, {other.name}"))
         for other in others
         if other.parent_run == run.id and other.parent_step is not None
-    ]
-    return [Mark(step, wall_at(step), "fork", "branch", shortened(text)) for step, text in marks]
+    ]  # fmt: skip
 
 
 def shortened(text: str) -> str:
