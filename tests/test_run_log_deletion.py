@@ -186,13 +186,14 @@ def test_the_smallest_run_gives_its_space_back_too(path: Path) -> None:
 
 
 def test_a_trainer_beside_commits_within_a_second_or_so(path: Path) -> None:
-    """The lock is free again and again, for long enough to be taken."""
+    """The lock is free again and again, for long enough to be taken; the run goes bit by bit."""
     run_id = queue_run(path, name="large", config={}, dataset="demo")
     with RunLogWriter(path, run_id) as writer:
         fill(writer, 60.0)
         writer.status("finished")
     mark_deleted(path, run_id, True)
     waits: list[float] = []
+    left: set[int] = set()
     done = threading.Event()
 
     def beside() -> None:
@@ -204,15 +205,14 @@ def test_a_trainer_beside_commits_within_a_second_or_so(path: Path) -> None:
                 neighbour.scalars({"beside": step}, step=step, epoch=0)
                 assert neighbour.flush()
                 waits.append(time.monotonic() - start)
+                left.add(len(rows(path, run_id)["feature_snapshots"]))
 
     thread = threading.Thread(target=beside)
     thread.start()
-    start = time.monotonic()
     delete_run(path, run_id)
-    seconds = time.monotonic() - start
     done.set()
     thread.join()
-    assert len(waits) > 2 * seconds, "the deletion was over too soon to tell"
+    assert len(left) >= 5, left
     assert max(waits) < 2.0, waits
     with RunLogReader(path) as reader:
         assert [row.value for row in reader.scalars(2, ["beside"])] == [*range(1, len(waits) + 1)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.run_log.history import Part, current_position, parts, removal
 from trainer.run_log.transaction import writing
 
-_TURN_SECONDS = 0.05  # of holding the write lock
+_TURN_SECONDS = 0.1  # of holding the write lock
 # SQLite's waiting connections look every 0.1 s at the latest whether the lock is free.
 _PAUSE_SECONDS = 0.12
 _ROWS = 100  # deleted by one statement
