@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import stat
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ def drawn_token() -> Token:
 def _read(file: Path) -> str:
     try:
         with file.open(encoding="utf-8") as stream:
-            if _others_may_read(file):
+            if os.fstat(stream.fileno()).st_mode & _OTHERS:
                 raise TokenError(
                     f"the token file {file} can be read or changed by every user of this machine: "
                     f"chmod o-rw {file}"
@@ -65,10 +66,6 @@ def _read(file: Path) -> str:
             f"the token file {file} cannot be read ({error.strerror}): "
             "name a file that holds the token"
         ) from None
-
-
-def _others_may_read(file: Path) -> bool:
-    return bool(file.stat().st_mode & _OTHERS)
 
 
 def _checked(token: str, source: str) -> str:
