@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from app import config_form
 from trainer.config import ConfigError, check_live, live_knobs, load_config
 from trainer.run_log.commands import COMMAND_KINDS, send_command
 from trainer.run_log.rows import Run
@@ -43,39 +44,17 @@ def knob_label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def is_for(field: Any, *, fasa: bool) -> bool:
-    """Whether a run has this knob: a baseline has none of FASA's."""
-    return fasa or field.json_schema_extra["group"] != "FASA"
-
-
 def knobs_of(*, fasa: bool) -> list[Knob]:
-    """The knobs of a run that can change while it trains, as `RunConfig` describes them."""
+    """The knobs of a run that can change while it trains; a baseline has none of FASA's."""
     place = {name: index for index, name in enumerate(LABELS)}
-    fields = sorted(live_knobs().items(), key=lambda item: place.get(item[0], len(place)))
+    described = config_form.knobs()
+    known = [described[name] for name in live_knobs()]
+    known.sort(key=lambda knob: place.get(knob.name, len(place)))
     return [
-        Knob(name, knob_label(name), field.json_schema_extra["unit"], field.description or "",
-             allowed_values(field))
-        for name, field in fields
-        if is_for(field, fasa=fasa)
-    ]  # fmt: skip
-
-
-def allowed_values(field: Any) -> str:
-    """The bounds of a knob in words: 'from 1 to 10', 'above 0, up to 1', '' for none."""
-    low, high = "", ""
-    for bound in field.metadata:
-        if getattr(bound, "ge", None) is not None:
-            low = f"from {bound.ge:g}"
-        elif getattr(bound, "gt", None) is not None:
-            low = f"above {bound.gt:g}"
-        elif getattr(bound, "le", None) is not None:
-            high = f"up to {bound.le:g}"
-        elif getattr(bound, "lt", None) is not None:
-            high = f"below {bound.lt:g}"
-    if low.startswith("from") and high.startswith("up"):
-        high = high.removeprefix("up ")
-        return f"{low} {high}"
-    return ", ".join(filter(None, (low, high)))
+        Knob(knob.name, knob_label(knob.name), knob.unit, knob.description, knob.bounds)
+        for knob in known
+        if fasa or knob.group != "FASA"
+    ]
 
 
 def steering_spec(run: Run) -> dict[str, Any]:
