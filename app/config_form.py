@@ -19,13 +19,11 @@ import streamlit as st
 
 from app.source import run_log_path
 from trainer.config import (
-    BACKBONE_WORDS,
     ConfigError,
     RunConfig,
-    check_paths,
     load_config,
-    path_knobs,
 )
+from trainer.data_paths import BACKBONE_WORDS, check_paths, path_knobs
 
 DATA_VARIABLE = "FASA_DATA"  # folders with data a form may name, separated as in PATH
 OPEN_GROUP = "FASA"

@@ -3,7 +3,7 @@
 data          imports no other room
 fasa_core     torch, numpy and the standard library; scikit-learn in super_groups.py alone
 trainer       may import data and fasa_core; its run_log only numpy and the standard library
-app           may import trainer.run_log and trainer.config, and never torch
+app           may import trainer.run_log, trainer.config and trainer.data_paths, and never torch
 """
 
 import ast
@@ -48,7 +48,7 @@ class Rule:
 RULES = {
     "app": Rule(
         never=("torch", "torchvision", "fasa_core", "data", "trainer"),
-        still=("trainer.run_log", "trainer.config"),
+        still=("trainer.run_log", "trainer.config", "trainer.data_paths"),
     ),
     "data": Rule(never=("app", "fasa_core", "trainer")),
     "fasa_core": Rule(only=("fasa_core", "torch", "numpy")),

@@ -12,13 +12,13 @@ from trainer.config import (
     ConfigError,
     RunConfig,
     check_live,
-    check_paths,
     child_config,
     dataset_title,
     fork_knobs,
     live_knobs,
     load_config,
 )
+from trainer.data_paths import check_paths
 from trainer.presets import PRESETS, preset_values
 
 
@@ -101,6 +101,8 @@ def test_a_fork_cannot_change_what_its_checkpoint_rests_on() -> None:
 
 def test_the_data_sets_title() -> None:
     assert dataset_title(RunConfig(demo_classes=7)) == "demo (7 classes)"
+    unused = RunConfig(annotations="x/a.json")
+    assert dataset_title(unused) == "demo (60 classes)"
     assert dataset_title(RunConfig(data="coco", annotations="x/a.json", images="b")) == "a"
 
 

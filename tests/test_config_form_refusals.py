@@ -12,7 +12,8 @@ from opened_form import DEFAULTS, KNOBS, changes, edited, find, open_form, rerun
 
 from app.config_form import DATA_VARIABLE, problem_of, shown
 from app.source import RUNS_VARIABLE
-from trainer.config import RunConfig, path_knobs
+from trainer.config import RunConfig
+from trainer.data_paths import path_knobs
 
 HOSTILE = "<img src=x onerror=alert(1)> **bold** :red[red] $x^2$ [a](javascript:b) `c` \u202e"
 

@@ -52,7 +52,6 @@ class Bench:
     """A model, a probe and the run log they write to."""
 
     def __init__(self, folder: Path, data: TrainingData, **given: Any) -> None:
-        limits = {name: given.pop(name) for name in ("per_class", "most") if name in given}
         self.config = load_config({**SMALL, **given})
         self.data = data
         self.model = small_model(self.config, data)
@@ -61,13 +60,12 @@ class Bench:
         self.writer = RunLogWriter(self.path, self.run)
         categories = [vars(c) for c in data.categories]
         self.writer.register_categories(categories)
-        self.probe = self.new_probe(**limits)
+        self.probe = self.new_probe()
 
-    def new_probe(self, **limits: int) -> FeatureProbe:
+    def new_probe(self) -> FeatureProbe:
         """As a process makes it that takes the run up."""
         return FeatureProbe(
             config=self.config, data=self.data, model=self.model, writer=self.writer, device=CPU,
-            **limits,
         )  # fmt: skip
 
     def objects(self) -> list[Any]:
@@ -86,11 +84,11 @@ class Bench:
 def test_the_bound_lowers_the_share_of_a_class_but_leaves_one(
     data: TrainingData, tmp_path: Path
 ) -> None:
-    bench = Bench(tmp_path, data, per_class=4, most=2 * CLASSES)
+    bench = Bench(tmp_path, data, probe_objects_per_class=4, probe_objects=2 * CLASSES)
     bench.probe.take(step=0, epoch=0)
     assert max(Counter(row.class_index for row in bench.objects()).values()) == 2
     (tmp_path / "b").mkdir()
-    bench = Bench(tmp_path / "b", data, per_class=4, most=1)
+    bench = Bench(tmp_path / "b", data, probe_objects_per_class=4, probe_objects=1)
     bench.model.fasa.observe(torch.rand(2, 16), torch.tensor([1, 2]))
     bench.probe.take(step=0, epoch=0)
     assert sorted(row.class_index for row in bench.objects()) == [0, 1, 2, 3, 4]
@@ -98,7 +96,7 @@ def test_the_bound_lowers_the_share_of_a_class_but_leaves_one(
 
 
 def test_the_rows_say_what_each_object_is(data: TrainingData, tmp_path: Path) -> None:
-    bench = Bench(tmp_path, data, per_class=2)
+    bench = Bench(tmp_path, data, probe_objects_per_class=2)
     bench.probe.take(step=3, epoch=1)
     rows = bench.objects()
     shown = [
@@ -194,7 +192,7 @@ def features_by_hand(model: FASAMaskRCNN, data: TrainingData) -> np.ndarray:
 
 
 def test_the_features_are_those_of_the_box_head(data: TrainingData, tmp_path: Path) -> None:
-    bench = Bench(tmp_path, data, per_class=2)
+    bench = Bench(tmp_path, data, probe_objects_per_class=2)
     bench.model.train()
     bench.probe.take(step=0, epoch=0)
     expected = features_by_hand(bench.model, data)
@@ -213,7 +211,7 @@ def test_virtual_features_keep_their_noise_while_the_prior_moves(
     data: TrainingData, tmp_path: Path
 ) -> None:
     """x = mu + sigma * eps: eps solved from the first snapshot foretells the second."""
-    bench = Bench(tmp_path, data, per_class=3, spread="variance")
+    bench = Bench(tmp_path, data, probe_objects_per_class=3, spread="variance")
     fasa = bench.model.fasa
     generator = torch.Generator().manual_seed(5)
     rows = torch.rand(12, 16, generator=generator)
@@ -312,7 +310,7 @@ def test_the_model_gets_its_mode_back(data: TrainingData, tmp_path: Path, traini
 def test_a_snapshot_that_is_broken_off_leaves_nothing_behind(
     data: TrainingData, tmp_path: Path
 ) -> None:
-    bench = Bench(tmp_path, data, per_class=2)
+    bench = Bench(tmp_path, data, probe_objects_per_class=2)
     bench.model.train()
     totals = []
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from transfer_logs import add_run, contents, folder, tampered, uid_of
 
-from trainer.run_log.commands import mark_deleted, queue_run
+from trainer.run_log.commands import mark_deleted, queue_run, requeue_run
 from trainer.run_log.reader import RunLogReader
-from trainer.run_log.schema import LIVE_STATUSES, open_for_reading, open_for_writing
+from trainer.run_log.schema import LIVE_STATUSES, RunLogError, open_for_reading, open_for_writing
 from trainer.run_log.tables import MIGRATIONS
 from trainer.runs_folder import RunsFolder
 from trainer.transfer.copying import HISTORY, blueprint
@@ -121,6 +121,19 @@ def test_a_live_run_arrives_interrupted(there: RunsFolder, tmp_path: Path, statu
         assert all(command.refusal for command in reader.commands(run_id))
         for attempt in reader.attempts(run_id):
             assert (attempt.status, attempt.to_step) == ("interrupted", 12)
+
+
+def test_a_copy_cannot_be_resumed_without_its_checkpoints(
+    here: RunsFolder, there: RunsFolder, tmp_path: Path
+) -> None:
+    add_run(here, status="stopped", seed=5)
+    with RunLogReader(here.run_log) as reader:
+        last = reader.runs()[-1].id
+    (run_id,) = import_runs(there, send(here, [last], tmp_path / "sent.sqlite"))
+    for log, number in ((there.run_log, run_id), (tmp_path / "sent.sqlite", last)):
+        with pytest.raises(RunLogError, match="checkpoints did not come along: restart it"):
+            requeue_run(log, number)
+    requeue_run(here.run_log, last)  # the original can
 
 
 def test_a_copied_log_of_a_dead_machine_is_taken_too(there: RunsFolder, tmp_path: Path) -> None:

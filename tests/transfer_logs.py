@@ -114,7 +114,7 @@ def contents(path: Path, *, deleted: bool = False) -> dict[str, list[Any]]:
                     if row["deleted"] is not None and not deleted:
                         continue
                     row["parent_run"] = uids.get(row["parent_run"])
-                    for column in ("process_id", "process_identity", "heartbeat"):
+                    for column in ("process_id", "process_identity", "heartbeat", "copied"):
                         del row[column]
                 else:
                     row["run_id"] = uids[row["run_id"]]

@@ -7,7 +7,7 @@ the names and defaults of `fasa_core.options.FASAOptions`; a test holds the two 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,8 +40,6 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-BACKBONE_WORDS = ("imagenet", "none")  # values of `backbone_weights` that are no path
-
 # A fork goes on from a checkpoint: its order of images, its weights and its optimizers' memory.
 _FIXED_IN_A_FORK = frozenset((
     "seed", "data", "demo_classes", "annotations", "images", "holdout_annotations",
@@ -49,7 +47,8 @@ _FIXED_IN_A_FORK = frozenset((
     "repeat_rounding", "batch_size", "backbone", "backbone_weights", "freeze_backbone",
     "fpn_channels", "feature_dim", "mask_layers", "mask_channels", "class_agnostic_box",
     "class_agnostic_mask", "anchor_sizes", "optimizer", "classifier_optimizer", "spread",
-    "generator", "initial_scale", "zero_count",
+    "generator", "initial_scale", "zero_count", "adapt_on", "probe_objects_per_class",
+    "probe_objects",
 ))  # fmt: skip
 
 
@@ -59,7 +58,9 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # Run
-    seed: int = knob(0, "Run", "seed of initialisation, sampling and virtual features", ge=0)
+    seed: int = knob(
+        0, "Run", "seed of initialisation, sampling and virtual features", ge=0, lt=2**63
+    )
     epochs: Count = knob(12, "Run", "passes over the training set", unit="epochs")
     device: Literal["auto", "cpu", "cuda"] = knob(
         "auto", "Run", "where to train; auto takes a GPU when there is one"
@@ -245,6 +246,14 @@ class RunConfig(BaseModel):
     )
     checkpoint_every: Count = knob(1, "Log", "epochs between two checkpoints", unit="epochs")
     keep_checkpoints: Count = knob(3, "Log", "newest checkpoints kept on disk")
+    probe_objects_per_class: int = knob(
+        4, "Log", "objects of each class, half of them held out, that feature snapshots follow",
+        unit="objects", ge=1, le=64,
+    )  # fmt: skip
+    probe_objects: int = knob(
+        2500, "Log", "bound on the objects of all classes together; every class keeps one",
+        unit="objects", ge=1, le=50_000,
+    )  # fmt: skip
     keep_every: int = knob(
         4, "Log", "keep the checkpoint of every n-th epoch too; 0 for none", unit="epochs", ge=0
     )
@@ -348,43 +357,9 @@ def child_config(parent: Mapping[str, Any], edits: Mapping[str, Any], *, fork: b
     return child
 
 
-def check_paths(config: RunConfig, roots: Sequence[Path]) -> None:
-    """Refuse a configuration that names a file outside `roots`; for what comes from a browser.
-
-    Links are followed before the comparison.
-
-    Raises:
-        ConfigError: one sentence that names the knob and the folders allowed.
-    """
-    allowed = [root.resolve() for root in roots]
-    for name in path_knobs():
-        value = getattr(config, name)
-        if value is not None and value not in BACKBONE_WORDS and not _is_inside(value, allowed):
-            where = " or ".join(map(str, allowed)) or "a data folder (none is configured)"
-            raise ConfigError(
-                f"{name} is '{str(value)[:80]}', which is not inside {where}: put the data there, "
-                "or start the run with `fasa queue`"
-            )
-
-
-def _is_inside(path: Path | str, folders: Sequence[Path]) -> bool:
-    try:
-        resolved = Path(path).resolve()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a circle of links
-        return False
-    return any(resolved.is_relative_to(folder) for folder in folders)
-
-
-def path_knobs() -> list[str]:
-    """The knobs that name files or folders."""
-    optional = Path | None
-    fields = RunConfig.model_fields.items()
-    return [name for name, field in fields if field.annotation == optional] + ["backbone_weights"]
-
-
 def dataset_title(config: RunConfig) -> str:
     """What the run log calls the data set of a run."""
-    if config.annotations is None:
+    if config.data == "demo" or config.annotations is None:
         return f"demo ({config.demo_classes} classes)"
     return config.annotations.stem
 

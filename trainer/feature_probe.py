@@ -37,19 +37,17 @@ class FeatureProbe:
     """Writes the features of a run's probe objects, and of fixed virtual ones, to the run log.
 
     Real: the classifier's input for the ground-truth box itself, in eval mode. Virtual (with FASA
-    alone): x = mu_c + sigma_c * eps (Eq. 3) with `per_class` eps of each class that never change;
+    alone): x = mu_c + sigma_c * eps (Eq. 3) with as many eps a class as objects, that never change;
     a class without a prior has none. The run itself notices nothing: no random number of torch's
     or FASA's is drawn, no buffer changes, and the model gets its mode back.
 
     Args:
-        config: seed and batch size are taken from it.
+        config: seed, batch size, `probe_objects_per_class` and `probe_objects` are taken from it;
+            the bound on all classes lowers that of each, to 1 at least.
         data: whose objects are chosen at the first `take`.
         model: on `device`.
         writer: the trainer's door to the run log.
         device: where the model is.
-        per_class: most objects and virtual features of a class.
-        most: bound on the objects of all classes together, which lowers `per_class`, to 1 at
-            least; on the virtual features likewise.
     """
 
     def __init__(
@@ -60,15 +58,15 @@ class FeatureProbe:
         model: TrainableModel,
         writer: RunLogWriter,
         device: torch.device,
-        per_class: int = 4,
-        most: int = 2500,
     ) -> None:
         self._config = config
         self._data = data
         self._model = model
         self._writer = writer
         self._device = device
-        self._per_class = max(1, min(per_class, most // len(data.categories)))
+        self._per_class = max(
+            1, min(config.probe_objects_per_class, config.probe_objects // len(data.categories))
+        )
         self._images: list[ProbeImage] = []
         self._named = False
 

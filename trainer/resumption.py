@@ -39,7 +39,11 @@ def requeue_interrupted(folder: RunsFolder) -> list[Run]:
         RunLogError: the run log cannot be used.
     """
     with RunLogReader(folder.run_log) as reader:
-        runs = [run for run in reader.runs() if run.status == INTERRUPTED and not run.archived]
+        runs = [run for run in reader.runs() if _can_go_on(run)]
     for run in runs:
         requeue_run(folder.run_log, run.id)
     return runs
+
+
+def _can_go_on(run: Run) -> bool:
+    return run.status == INTERRUPTED and run.archived is None and run.copied is None

@@ -91,7 +91,7 @@ def requeue_run(path: Path | str, run_id: int) -> None:
     """Let a run that ended go on from its last checkpoint, as soon as there is a slot.
 
     Raises:
-        RunLogError: there is no such run, or it is not over, finished, or deleted.
+        RunLogError: there is no such run, or it is not over, finished, deleted, or a copy.
     """
     with transaction(path) as connection:
         state = state_of(connection, run_id, path)
@@ -99,6 +99,11 @@ def requeue_run(path: Path | str, run_id: int) -> None:
         if state.status in LIVE_STATUSES:
             raise RunLogError(
                 f"Run {run_id} is {state.status} and not over: there is nothing to take up again."
+            )
+        if state.is_copy:
+            raise RunLogError(
+                f"Run {run_id} was copied from another run log, and its checkpoints did not come "
+                "along: restart it, or resume it where it was trained."
             )
         if state.status == "finished":
             raise RunLogError(

@@ -41,6 +41,7 @@ class Run:
     tags: list[str]
     archived: float | None
     deleted: float | None
+    copied: float | None
 
 
 class Attempt(NamedTuple):

@@ -124,6 +124,7 @@ _VERSION_2 = (
     "ALTER TABLE runs ADD COLUMN tags TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(tags))",
     "ALTER TABLE runs ADD COLUMN archived REAL",
     "ALTER TABLE runs ADD COLUMN deleted REAL",
+    "ALTER TABLE runs ADD COLUMN copied REAL",
     "UPDATE runs SET uid = lower(hex(randomblob(16)))",
     "CREATE UNIQUE INDEX runs_by_uid ON runs (uid)",
     """CREATE TABLE attempts (

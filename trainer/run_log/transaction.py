@@ -16,6 +16,7 @@ class RunState(NamedTuple):
     heartbeat: float | None
     is_deleted: bool
     phase: str
+    is_copy: bool
 
 
 @contextmanager
@@ -70,13 +71,15 @@ def state_of(connection: sqlite3.Connection, run_id: int, path: Path | str) -> R
         RunLogError: there is no such run.
     """
     row = connection.execute(
-        "SELECT status, heartbeat, deleted IS NOT NULL, phase FROM runs WHERE id = ?", (run_id,)
+        "SELECT status, heartbeat, deleted IS NOT NULL, phase, copied IS NOT NULL FROM runs"
+        " WHERE id = ?",
+        (run_id,),
     ).fetchone()
     if row is None:
         raise RunLogError(
             f"There is no run {run_id} in {path}: look its number up in the run list."
         )
-    return RunState(row[0], row[1], bool(row[2]), row[3])
+    return RunState(row[0], row[1], bool(row[2]), row[3], bool(row[4]))
 
 
 def require_not_deleted(state: RunState, run_id: int) -> None:

@@ -1,6 +1,7 @@
 """The tables that make a run's history, and how their rows travel from one file to another."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
@@ -95,6 +96,7 @@ def end_here(connection: sqlite3.Connection, run_id: int, status: str, step: int
     for sql, values in statements:
         connection.execute(sql, values)
     connection.execute(
-        "UPDATE runs SET process_id = NULL, process_identity = NULL, heartbeat = NULL WHERE id = ?",
-        (run_id,),
+        "UPDATE runs SET process_id = NULL, process_identity = NULL, heartbeat = NULL,"
+        " copied = ? WHERE id = ?",
+        (time.time(), run_id),
     )

@@ -119,6 +119,7 @@ class _Merge:
                     "process_id": None,
                     "process_identity": None,
                     "heartbeat": None,
+                    "copied": time.time(),
                 }
                 if run["status"] in LIVE_STATUSES:
                     values["status"] = "interrupted"

@@ -114,7 +114,8 @@ _TESTS: dict[str, Test] = {
         count,
     ),
     **dict.fromkeys(
-        ("wall_time", "created", "started", "ended", "archived", "deleted", "answered"), moment
+        ("wall_time", "created", "started", "ended", "archived", "deleted", "copied", "answered"),
+        moment,
     ),
     **dict.fromkeys(("x1", "y1", "x2", "y2"), finite),
     **dict.fromkeys(("name", "dataset", "phase", "field", "kind", "reason"), words),

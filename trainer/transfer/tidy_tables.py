@@ -120,6 +120,7 @@ TABLES = (
             Column("started", "real", "when it was taken from the queue, s since 1970-01-01 UTC"),
             Column("ended", "real", "when it reached its end, s since 1970-01-01 UTC"),
             Column("archived", "real", "when it was archived, s since 1970-01-01 UTC"),
+            Column("copied", "real", "when it came here from another log, s since 1970-01-01 UTC"),
             _STEP,
             Column("total_steps", "integer", "training steps in all"),
             _EPOCH,
