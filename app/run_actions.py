@@ -6,7 +6,8 @@ done, or "" when it was. Texts are stored as they are; whoever shows them shows 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,25 @@ def describe(path: Path, run: Run, *, name: str, tags: str, note: str) -> str:
     return ""
 
 
-@st.dialog("Name, tags and note")
 def edit_dialog(run: Run) -> None:
-    """Ask for name, tags and note of a run, and store them."""
-    name = st.text_input("name", run.name, key=f"edit-name-{run.id}")
-    tags = st.text_input("tags, divided by commas", ", ".join(run.tags), key=f"edit-tags-{run.id}")
-    note = st.text_area("note", run.note, height=160, key=f"edit-note-{run.id}")
-    if st.button("Save", type="primary"):
+    """Ask for name, tags and note of a run, and store them; call it once, when asked to."""
+    opening = f"edit-{run.id}-{secrets.token_hex(4)}"  # every opening starts with what is stored
+    st.dialog("Name, tags and note")(edit_form)(run, key=opening)
+
+
+def edit_form(run: Run, *, key: str) -> None:
+    """What the dialog holds; `key` tells one opening of it from another."""
+    name = st.text_input("name", run.name, key=f"{key}-name")
+    tags = st.text_input("tags, divided by commas", ", ".join(run.tags), key=f"{key}-tags")
+    note = st.text_area("note", run.note, height=160, key=f"{key}-note")
+    if st.button("Save", type="primary", key=f"{key}-save"):
         refusal = describe(run_log_path(), run, name=name, tags=tags, note=note)
         if refusal:
             st.text(refusal)
         else:
             st.rerun()
+
+
+def answer(asked: Mapping[str, Any], sentence: str) -> dict[str, str]:
+    """What the page tells the component that asked: "" for done, else why not."""
+    return {"nonce": str(asked.get("nonce"))[:64], "sentence": sentence}

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.branch_dialog import branch_dialog
 from app.live_chart import live
-from app.run_actions import act, edit_dialog, is_run_id
+from app.run_actions import act, answer, edit_dialog, is_run_id
 from app.source import run_log_path, source
 from trainer.run_log.rows import Run
 from trainer.run_log.schema import RunLogError
@@ -49,7 +49,7 @@ def take() -> None:
         return
     kind, run_id = asked.get("kind"), asked.get("run")
     sentence = refusal_of(run_id) if kind in DIALOGS else act(run_log_path(), run_id, kind)
-    st.session_state[ANSWER] = {"nonce": asked.get("nonce"), "sentence": sentence}
+    st.session_state[ANSWER] = answer(asked, sentence)
 
 
 def open_dialog(asked: Mapping[str, Any]) -> None:

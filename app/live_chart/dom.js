@@ -72,6 +72,7 @@ export function number(value, digits = 3) {
 // What a run's status and heartbeat mean for a person: a class for the colour, and words.
 export function condition(run) {
   const { status, liveness } = run;
+  if (run.deleted !== null) return { tone: "quiet", mark: "✕", word: "deleted" };
   if (liveness === "dead") return { tone: "bad", mark: "✕", word: "no sign of life" };
   if (liveness === "stalled") return { tone: "warn", mark: "!", word: "stalled" };
   if (status === "paused") return { tone: "warn", mark: "❙❙", word: "paused" };

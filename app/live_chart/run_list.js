@@ -188,7 +188,7 @@ export class RunListView {
     setHidden(row.more, gone);
     setHidden(row.undo, !gone);
     row.origin.show(run);
-    pill(gone ? { ...run, status: "deleted", liveness: "over" } : run, row.pill);
+    pill(run, row.pill);
     row.bar.dataset.tone = run.liveness === "alive" ? "live" : run.status;
     row.bar.title = `${(100 * share).toFixed(0)} %`;
     row.fill.style.width = `${(100 * share).toFixed(1)}%`;

@@ -12,7 +12,7 @@ from app import charts, class_charts
 from app.branch_dialog import branch_dialog
 from app.live_chart import live
 from app.notices import notice, readable_log
-from app.run_actions import act, is_run_id
+from app.run_actions import act, answer, is_run_id
 from app.run_list import find, run_list
 from app.source import run_log_path
 from app.steering import obey, steering_spec
@@ -104,21 +104,26 @@ def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
 @st.fragment
 def steering(run: Run) -> None:
     """The steering bar. A fragment: what it asks for redraws nothing else of the page."""
-    key, answer = f"steering-{run.id}", f"steering-answer-{run.id}"
+    key, kept = f"steering-{run.id}", f"steering-answer-{run.id}"
 
     def take() -> None:
         asked: Any = st.session_state[key].ask
         if isinstance(asked, Mapping):
-            sentence = do(run, asked)
-            st.session_state[answer] = {"nonce": asked.get("nonce"), "sentence": sentence}
+            st.session_state[kept] = answer(asked, do(run, asked))
 
     result = live(
         "steering", steering_spec(run), key=key, run=run.id,
-        view={"answer": st.session_state.get(answer)},
+        view={"answer": st.session_state.get(kept)},
         on_ask_change=take, on_branch_change=lambda: None,
     )  # fmt: skip
-    if result.branch in ("restart", "fork"):
-        branch_dialog(find(run.id), result.branch)
+    if result.branch not in ("restart", "fork"):
+        return
+    try:
+        parent = find(run.id)
+    except RunLogError as error:
+        notice(f"Run {run.id} cannot be the parent of another", str(error))
+    else:
+        branch_dialog(parent, result.branch)
 
 
 def do(run: Run, asked: Mapping[str, Any]) -> str:
