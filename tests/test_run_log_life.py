@@ -166,6 +166,17 @@ def test_a_deleted_run_is_not_taken_up_again(path: Path) -> None:
         requeue_run(path, 7)
 
 
+@pytest.mark.parametrize("status", RESUMABLE)
+def test_a_copy_without_checkpoints_is_not_taken_up_again(path: Path, status: str) -> None:
+    set_status(path, 1, status)
+    connection = open_for_writing(path)
+    connection.execute("UPDATE runs SET copied = 1.0 WHERE id = 1")
+    connection.close()
+    with pytest.raises(RunLogError, match=r"Run 1 was copied.*restart it"):
+        requeue_run(path, 1)
+    assert run(path).status == status
+
+
 def test_no_command_is_pending_when_a_run_is_taken_up_again(path: Path) -> None:
     send_command(path, 1, "stop")
     set_status(path, 1, "crashed")
