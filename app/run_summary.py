@@ -195,6 +195,7 @@ def summarise(
         "tags": run.tags,
         "note": run.note[:EXCERPT],
         "archived": run.archived is not None,
+        "copied": run.copied is not None,
         "deleted": run.deleted,
         "undo_until": None if run.deleted is None else run.deleted + UNDO_SECONDS,
         "error": run.error or "",

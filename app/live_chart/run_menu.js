@@ -7,7 +7,7 @@ const RESUMABLE = ["stopped", "crashed", "failed", "interrupted"];
 
 const ITEMS = [
   { kind: "open", label: "Open" },
-  { kind: "resume", label: "Resume", when: (run) => RESUMABLE.includes(run.status) },
+  { kind: "resume", label: "Resume", when: (run) => RESUMABLE.includes(run.status) && !run.copied },
   { kind: "restart", label: "Restart with changes …" },
   { kind: "fork", label: "Fork from a checkpoint …", when: (run) => run.liveness !== "waiting" },
   { kind: "edit", label: "Name, tags, note …" },

@@ -182,7 +182,8 @@ export class SteeringView {
     for (const [kind, node] of this.buttons) {
       const { label, busy } = BUTTONS[kind];
       const other = (kind === "pause" && paused) || (kind === "resume" && !paused);
-      setHidden(node, !OFFERED[now].includes(kind) || other || (kind === "take_up" && run.status === "finished"));
+      const never = kind === "take_up" && (run.status === "finished" || run.copied);
+      setHidden(node, !OFFERED[now].includes(kind) || other || never);
       const waits = pending.has(kind) && (now === "living" || this.asked?.kind === kind);
       node.disabled = waits;
       setText(node.lastChild, waits && busy ? busy : this.label(kind, label, run));
