@@ -19,6 +19,7 @@ GRACE=7                # seconds of them that trainers have for their checkpoint
 LONGEST_FIRST_CURVE=240
 name=fasa-test-$$
 volume=$name
+data=$(mktemp -d)
 started=""
 took=""
 
@@ -32,6 +33,7 @@ url=http://127.0.0.1:$PORT
 clean_up() {
   docker rm -f -v "$name" >/dev/null 2>&1 || true
   docker volume rm "$volume" >/dev/null 2>&1 || true
+  rm -rf "$data"
 }
 trap clean_up EXIT
 
@@ -66,8 +68,8 @@ runs() {
   python3 - "$url/live/runs" "$1" "$2" <<'PY'
 import json, sys, urllib.request
 request = urllib.request.Request(sys.argv[1], headers={"Authorization": f"Bearer {sys.argv[2]}"})
-for run in reversed(json.load(urllib.request.urlopen(request, timeout=5))["runs"]):
-    print(run[sys.argv[3]])
+answer = json.load(urllib.request.urlopen(request, timeout=5))
+print("\n".join(str(run[sys.argv[3]]) for run in reversed(answer["runs"])))
 PY
 }
 
@@ -160,6 +162,8 @@ inside sh -c '! touch /anywhere /fasa/app/here /venv/there 2>/dev/null' || fail 
 inside fasa --help >/dev/null || fail "the fasa command is not there"
 docker logs "$name" 2>&1 | grep -qE 'Traceback|Read-only|Permission denied' && fail "the log complains"
 
+docker cp -q "$name:/runs/datasets/demo-60/." "$data" && chmod -R a+rX "$data"
+
 # A trainer that is killed leaves no zombie and is marked as crashed
 
 inside python -c 'import os, psutil, signal
@@ -195,7 +199,7 @@ say "runs kept and resumed" "$kept, now $(curve "$token" 2) values of the loss"
 # Killed as a power cut would: the run log stays whole
 
 docker kill "$name" >/dev/null
-start --read-only --tmpfs /tmp -e FASA_TOKEN=a-token-of-my-own-choice
+start --read-only --tmpfs /tmp -e FASA_TOKEN=a-token-of-my-own-choice -v "$data:/data:ro"
 wait_for "the dashboard" 60 answers
 token=a-token-of-my-own-choice
 [ "$(status /live/runs "$token")" = 200 ] || fail "FASA_TOKEN is not the token"
@@ -203,6 +207,15 @@ docker logs "$name" 2>&1 | grep -q "$token" && fail "the log tells the token of 
 check="import sqlite3; print(*sqlite3.connect('/runs/fasa.sqlite').execute('pragma integrity_check').fetchone())"
 [ "$(inside python -c "$check")" = ok ] || fail "the run log is damaged"
 say "run log after a kill" "whole; $(runs "$token" status | paste -sd,)"
+
+# Data of one's own, read by two loader processes
+
+inside fasa queue --name own --data coco --workers 2 \
+  --annotations /data/annotations/train.json --images /data/images \
+  --test-annotations /data/annotations/test.json --test-images /data/images >/dev/null
+wait_for "the curve of own data" $LONGEST_FIRST_CURVE has_curve 3
+[ "$(runs "$token" status | tail -1)" = running ] || fail "the run with own data does not run"
+docker logs "$name" 2>&1 | grep -qE 'Traceback|Read-only|Permission denied' && fail "the log complains"
 stop 0
 
 # Stopped before it has started; then with a root file system that can be written, and no volume
