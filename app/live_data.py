@@ -68,8 +68,9 @@ from app.live_frames import (
     parse_want,
     pick_classes,
 )
-from app.run_summary import UNDO_SECONDS, Summaries
+from app.run_summary import Summaries
 from app.source import Source
+from trainer.run_log.commands import UNDO_SECONDS
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
 from trainer.run_log.schema import RunLogError

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trainer.config import live_knobs
-from trainer.run_log.commands import DEAD_AFTER
+from trainer.run_log.commands import DEAD_AFTER, UNDO_SECONDS
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run, ScalarRow
 from trainer.run_log.schema import FINAL_STATUSES
@@ -18,7 +18,6 @@ from trainer.run_log.schema import FINAL_STATUSES
 Liveness = Literal["waiting", "alive", "stalled", "dead", "over"]
 
 STALLED_AFTER = 6.0  # seconds without a heartbeat; the trainer stamps one every second
-UNDO_SECONDS = 60.0  # a deleted run can be brought back for so long
 EXCERPT = 400  # characters of a note that lists and headers show
 
 PACE = "step_seconds"  # logged once a step; its rows tell when each step was taken

@@ -80,6 +80,9 @@ class Runs:
         # Attempts are forked from a process that has loaded everything and started no thread.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["trainer.execute"])
+        first = self._context.Process(target=int)
+        first.start()
+        first.join()
 
     def queue(self) -> int:
         """A run with a command that waits for it."""
@@ -195,7 +198,7 @@ def _note_and_mark(runs: Runs, run_id: int, result: Result) -> None:
         result.differences.append(f"after kill {result.kills}: {verdict}, {broken_keys}")
     with RunLogReader(log) as reader:
         run = reader.run(run_id)
-    phase = run.phase if run.status == "running" else "starting"
+    phase = (run.status == "running" and run.phase) or "starting"
     result.phases[phase] = result.phases.get(phase, 0) + 1
     set_status(log, run_id, "crashed", error="killed on purpose")
 
@@ -274,10 +277,10 @@ def main() -> int:
     """Run the proof and say what was found; exit code 1 when the run did not survive."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--epochs", type=int, help="default: as many as kills")
+    parser.add_argument("--epochs", type=int, help="default: 4 for 5 kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     given = parser.parse_args()
-    epochs = given.epochs or max(3, given.kills)
+    epochs = given.epochs or max(3, given.kills * 4 // 5)
     with tempfile.TemporaryDirectory() as root:
         result = survive(Path(root), epochs=epochs, kills=given.kills, seed=given.seed)
     shown = ", ".join(f"{name} {count}" for name, count in sorted(result.phases.items()))

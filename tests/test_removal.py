@@ -9,8 +9,8 @@ import pytest
 
 from trainer import removal
 from trainer.lineage import bring_checkpoint, checkpoint_file
-from trainer.removal import UNDO_SECONDS, Removal, contents, remove_run, waiting_fork
-from trainer.run_log.commands import mark_deleted, queue_run, set_status
+from trainer.removal import Removal, contents, remove_run, waiting_fork
+from trainer.run_log.commands import UNDO_SECONDS, mark_deleted, queue_run, set_status
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
 from trainer.run_log.schema import RunLogError

@@ -19,8 +19,13 @@ from supervised_runs import ROOT, Runs, until
 from trainer.devices import CUDA_DEVICES
 from trainer.lineage import checkpoint_file
 from trainer.process_identity import process_identity
-from trainer.removal import UNDO_SECONDS
-from trainer.run_log.commands import claim_run, mark_deleted, requeue_run, send_command
+from trainer.run_log.commands import (
+    UNDO_SECONDS,
+    claim_run,
+    mark_deleted,
+    requeue_run,
+    send_command,
+)
 from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
 

@@ -14,14 +14,12 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from trainer.run_log.commands import delete_run
+from trainer.run_log.commands import UNDO_SECONDS, delete_run
 from trainer.run_log.history import HISTORY
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
 from trainer.run_log.schema import QUEUED, STARTING, RunLogError, open_for_reading
 from trainer.runs_folder import RunsFolder
-
-UNDO_SECONDS = 60.0
 
 
 class Contents(NamedTuple):

@@ -127,6 +127,7 @@ export class ChartView {
       if (line.holds) ({ x, y } = hold(x, y, end));
       const color = theme.dark ? line.look.color.dark : line.look.color.light;
       const weight = line.smooth && y.length > 2 ? view.smoothing : 0;
+      const uid = cssName(line.name);
       const base = {
         type: "scatter",
         legendgroup: line.name,
@@ -138,7 +139,7 @@ export class ChartView {
         traces.push({
           ...base,
           ...thin(x, y, ...zoomed),
-          uid: `${line.name} raw`,
+          uid: `${uid}-raw`,
           mode: "lines",
           opacity: 0.22,
           showlegend: false,
@@ -151,7 +152,7 @@ export class ChartView {
       traces.push({
         ...base,
         ...points,
-        uid: line.name,
+        uid,
         mode: (line.markers && few) || points.x.length < 3 ? "lines+markers" : "lines",
         line: { color, width: 2, dash: line.look.dash, shape: line.steps ? "hv" : "linear" },
         marker: { color, size: 6, symbol: line.look.symbol },
@@ -295,4 +296,10 @@ export class ChartView {
 // Plotly reads a few tags and %{...} in texts; a class name must not be able to use them.
 function escape(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("%{", "% {");
+}
+
+// Plotly looks a curve up by a CSS class made of its uid: a name as it is, with spaces and
+// brackets, would be no such selector.
+function cssName(name) {
+  return "curve" + Array.from(name, (letter) => `-${letter.codePointAt(0).toString(36)}`).join("");
 }

@@ -33,6 +33,7 @@ from trainer.run_log.transaction import (
 
 COMMAND_KINDS = ("set", "pause", "resume", "stop", "checkpoint", "snapshot_features")
 DEAD_AFTER = 15.0  # seconds without a heartbeat
+UNDO_SECONDS = 60.0  # a deleted run can be taken back for so long, and is then removed
 
 _BEING_DELETED = "being deleted"  # the phase of a run from which rows are gone already
 
