@@ -190,6 +190,15 @@ def summarise(
         "fasa": bool(run.config.get("fasa", True)),
         "knobs": {name: finite(value) for name, value in knobs.items()},
         "knob_steps": {name: (changed or {}).get(f"knob/{name}") for name in names},
+        "error": run.error or "",
+        "rewinds": run.rewinds,
+        **labels(run),
+    }
+
+
+def labels(run: Run) -> dict[str, Any]:
+    """What people said of a run, and where it comes from."""
+    return {
         "parent": parent(run),
         "tags": run.tags,
         "note": run.note[:EXCERPT],
@@ -197,8 +206,6 @@ def summarise(
         "copied": run.copied is not None,
         "deleted": run.deleted,
         "undo_until": None if run.deleted is None else run.deleted + UNDO_SECONDS,
-        "error": run.error or "",
-        "rewinds": run.rewinds,
     }
 
 
