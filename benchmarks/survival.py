@@ -30,7 +30,8 @@ from typing import Any
 
 import torch
 
-from trainer.checkpoint import checkpoints, read_checkpoint
+from trainer.checkpoint import read_checkpoint
+from trainer.checkpoint_files import checkpoints
 from trainer.config import load_config
 from trainer.execute import execute
 from trainer.run_log.commands import queue_run, requeue_run, send_command, set_status

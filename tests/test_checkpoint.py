@@ -9,15 +9,13 @@ import torch
 from trainer.checkpoint import (
     CheckpointError,
     DiskFullError,
-    checkpoint_path,
-    checkpoints,
     random_state,
     read_checkpoint,
     remove_temporary,
     set_random_state,
-    step_of,
     write_checkpoint,
 )
+from trainer.checkpoint_files import checkpoint_path, checkpoints, step_of
 
 
 def _state(step: int, numbers: int = 4) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from trainer.checkpoint import CheckpointError, checkpoint_path, checkpoints, step_of
+from trainer.checkpoint import CheckpointError
+from trainer.checkpoint_files import checkpoint_path, checkpoints, step_of
 from trainer.checkpoint_keeper import CheckpointKeeper
 from trainer.config import RunConfig
 from trainer.console import Console

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.checkpoint import checkpoint_path, checkpoints
+from trainer.checkpoint_files import checkpoint_path, checkpoints
 from trainer.lineage import (
     CheckpointMissing,
     bring_checkpoint,

@@ -11,7 +11,8 @@ import pytest
 import torch
 from small_runs import curves, queue_small
 
-from trainer.checkpoint import checkpoint_path, checkpoints, read_checkpoint, step_of
+from trainer.checkpoint import read_checkpoint
+from trainer.checkpoint_files import checkpoint_path, checkpoints, step_of
 from trainer.config import child_config
 from trainer.execute import execute
 from trainer.model import FASAMaskRCNN

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import torch
 
-_PATTERN = "step-*.pt"
 _TEMPORARY = ".tmp"
 
 
@@ -35,21 +34,6 @@ class CheckpointError(ValueError):
 
 class DiskFullError(CheckpointError):
     """There is no room for a checkpoint."""
-
-
-def checkpoint_path(folder: Path, step: int) -> Path:
-    """The file of the checkpoint after `step` training steps."""
-    return folder / f"step-{step:08d}.pt"
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint files in a folder, oldest first."""
-    return sorted(folder.glob(_PATTERN))
-
-
-def step_of(path: Path) -> int:
-    """The training steps behind a checkpoint, from its file's name."""
-    return int(path.stem.removeprefix("step-"))
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> int:

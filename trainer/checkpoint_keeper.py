@@ -14,13 +14,11 @@ from typing import Any
 from trainer.checkpoint import (
     CheckpointError,
     DiskFullError,
-    checkpoint_path,
-    checkpoints,
     read_checkpoint,
     remove_temporary,
-    step_of,
     write_checkpoint,
 )
+from trainer.checkpoint_files import checkpoint_path, checkpoints, step_of
 from trainer.config import RunConfig
 from trainer.console import Console
 from trainer.run_log.rows import CheckpointRow, Run

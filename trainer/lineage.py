@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from trainer.checkpoint_files import checkpoint_path, checkpoints
 from trainer.run_log.rows import Run
 from trainer.run_log.schema import QUEUED
 from trainer.runs_folder import RunsFolder
@@ -19,7 +20,7 @@ class CheckpointMissing(ValueError):
 
 def checkpoint_file(folder: RunsFolder, run_id: int, step: int) -> Path:
     """Where a run keeps its checkpoint after `step` training steps."""
-    return folder.checkpoints(run_id) / f"step-{step:08d}.pt"
+    return checkpoint_path(folder.checkpoints(run_id), step)
 
 
 def bring_checkpoint(folder: RunsFolder, run: Run) -> Path | None:
@@ -35,7 +36,7 @@ def bring_checkpoint(folder: RunsFolder, run: Run) -> Path | None:
         CheckpointMissing: the parent no longer has it.
         OSError: the folder cannot be written.
     """
-    if run.parent_step is None or any(folder.checkpoints(run.id).glob("step-*.pt")):
+    if run.parent_step is None or checkpoints(folder.checkpoints(run.id)):
         return None
     missing = (
         f"Run {run.id} was to go on from step {run.parent_step} of run {run.parent_run or '?'}, "

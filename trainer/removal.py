@@ -14,6 +14,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from trainer.checkpoint_files import checkpoints
 from trainer.run_log.commands import UNDO_SECONDS, delete_run
 from trainer.run_log.history import HISTORY
 from trainer.run_log.reader import RunLogReader
@@ -48,7 +49,7 @@ def contents(folder: RunsFolder, run_id: int) -> Contents:
     own = folder.run(run_id)
     files = [] if own.is_symlink() else [path.lstat() for path in own.rglob("*")]
     size = sum(f.st_size for f in files if stat.S_ISREG(f.st_mode) and f.st_nlink == 1)
-    return Contents(rows, sum(1 for _ in folder.checkpoints(run_id).glob("step-*.pt")), size)
+    return Contents(rows, len(checkpoints(folder.checkpoints(run_id))), size)
 
 
 def waiting_fork(runs: Iterable[Run], run_id: int) -> Run | None:
