@@ -96,6 +96,7 @@ def test_one_cut_short_is_passed_over_for_the_one_before(
     keeper = kept.keeper()
     for epoch in (1, 2, 3):
         keeper.save(_content(10 * epoch, epoch), wait=_no_wait)
+    assert kept.listed() == [10, 20, 30]
     newest = checkpoint_path(kept.folder, 30)
     newest.write_bytes(newest.read_bytes()[:-30])
     (kept.folder / "step-00000040.tmp").write_bytes(b"half")

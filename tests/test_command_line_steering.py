@@ -129,7 +129,7 @@ def test_a_queued_run_is_stopped_by_its_supervisor(runs: Runs, fasa: Fasa) -> No
     second = runs.queue("wait")
     with _supervised(runs):
         until(lambda: runs.run(1).status == "running")
-        assert fasa.says("stop", "2") == "run 2 is stopped, it had not begun\n"
+        assert fasa.says("stop", "2") == "stop took hold at step 0\n"
     assert runs.run(second).status == "stopped"
 
 

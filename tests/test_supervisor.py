@@ -89,6 +89,9 @@ def test_a_queued_run_can_be_stopped_before_it_starts(runs: Runs) -> None:
     send_command(runs.log, second, "stop")
     supervisor.poll()
     assert runs.statuses() == ["running", "stopped"]
+    with RunLogReader(runs.log) as reader:
+        (command,) = reader.commands(second)
+    assert (command.applied_step, command.refusal) == (0, None)
 
 
 def test_a_trainer_that_cannot_be_started_fails_its_run_and_frees_the_slot(runs: Runs) -> None:

@@ -18,7 +18,13 @@ from trainer.folder_lock import SupervisorError, lock_folder
 from trainer.lineage import bring_checkpoints
 from trainer.process_identity import process_identity
 from trainer.removal import Removal
-from trainer.run_log.commands import claim_run, pending_commands, set_process, set_status
+from trainer.run_log.commands import (
+    claim_run,
+    pending_commands,
+    set_process,
+    set_status,
+    stop_queued,
+)
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
 from trainer.run_log.schema import FINAL_STATUSES, QUEUED, RunLogError, open_for_writing
@@ -229,7 +235,7 @@ class Supervisor:
                 continue
             commands = pending_commands(self._folder.run_log, run.id)
             if any(command.kind == "stop" for command in commands):
-                set_status(self._folder.run_log, run.id, "stopped")
+                stop_queued(self._folder.run_log, run.id)
             elif len(self._trainers) < self._slots and run.id not in self._trainers:
                 self._start(run)
 

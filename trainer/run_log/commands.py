@@ -274,6 +274,20 @@ def set_status(path: Path | str, run_id: int, status: str, *, error: str | None 
             connection.execute(sql, values)
 
 
+def stop_queued(path: Path | str, run_id: int) -> None:
+    """End a run that waits, as its pending `stop` asks, and say that it took hold."""
+    with transaction(path) as connection:
+        if state_of(connection, run_id, path).status != QUEUED:
+            return
+        connection.execute(
+            "UPDATE commands SET answered = ?, applied_step = (SELECT step FROM runs WHERE id = ?)"
+            " WHERE run_id = ? AND kind = 'stop' AND answered IS NULL",
+            (time.time(), run_id, run_id),
+        )
+        for sql, values in status_statements(run_id, "stopped", None):
+            connection.execute(sql, values)
+
+
 def status_statements(run_id: int, status: str, error: str | None) -> list[Statement]:
     """The SQL of a change of status, shared with the writer.
 
