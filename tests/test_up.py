@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from running_up import answers, free_port, is_silent, start, wait
 
-from trainer.checkpoint import checkpoints
+from trainer.checkpoint_files import checkpoints
 from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
 
