@@ -40,16 +40,23 @@ from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
 
 MEASURED = ("images_per_second", "loader_seconds", "step_seconds", "memory_mb")
-SMALL: dict[str, Any] = {
+SMALL: dict[str, Any] = {  # all there is in a run, in a second or two an epoch
     "demo_classes": 6,
     "threads": 1,
     "image_min_size": 96,
     "image_max_size": 96,
+    "fpn_channels": 16,
+    "feature_dim": 64,
+    "mask_layers": 1,
+    "mask_channels": 16,
+    "rois_per_image": 8,
+    "rpn_batch": 16,
+    "proposals_train": 16,
+    "proposals_test": 8,
     "snapshot_every": 3,
     "initial_scale": 15.0,
-    "keep_checkpoints": 2,
-    "keep_every": 5,
 }
+KEPT = {"keep_checkpoints": 2, "keep_every": 5}
 LONGEST_RUN = 600.0  # s, of one attempt: more means that it hangs
 
 
@@ -77,7 +84,7 @@ class Runs:
 
     def __init__(self, root: Path, epochs: int) -> None:
         self.folder = RunsFolder(root)
-        self._config = load_config({**SMALL, "epochs": epochs}).model_dump(mode="json")
+        self._config = load_config({**SMALL, **KEPT, "epochs": epochs}).model_dump(mode="json")
         # Attempts are forked from a process that has loaded everything and started no thread.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["trainer.execute"])
