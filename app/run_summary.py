@@ -189,7 +189,7 @@ def summarise(
         "AP_r": finite(latest.get(f"{measure}/AP_r")),
         "fasa": bool(run.config.get("fasa", True)),
         "knobs": {name: finite(value) for name, value in knobs.items()},
-        "knob_steps": {name: (changed or {}).get(f"knob/{name}") for name in names},
+        "knob_steps": {name.removeprefix("knob/"): at for name, at in (changed or {}).items()},
         "error": run.error or "",
         "rewinds": run.rewinds,
         **labels(run),

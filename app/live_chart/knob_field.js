@@ -55,10 +55,10 @@ export class KnobField {
     this.value = value;
     if (!touched || !living || this.settled(run)) this.revert();
     this.input.readOnly = !living;
-    const step = run.knob_steps[this.name];
-    setText(this.since, step === null ? "" : `since ${step.toLocaleString("en")}`);
+    const step = run.knob_steps[this.name]; // undefined: as it was configured
+    setText(this.since, step === undefined ? "" : `since ${step.toLocaleString("en")}`);
     this.since.title = "the step of its last change";
-    setHidden(this.since, step === null);
+    setHidden(this.since, step === undefined);
     this.mark();
   }
 
