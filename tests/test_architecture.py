@@ -45,9 +45,12 @@ class Rule:
         return name.partition(".")[0] in sys.stdlib_module_names or within(name, self.only)
 
 
+# What would let something that a browser sent start a program or run as code.
+RUNS_CODE = ("subprocess", "multiprocessing", "pty", "pickle", "marshal", "shelve", "code", "runpy")
+
 RULES = {
     "app": Rule(
-        never=("torch", "torchvision", "fasa_core", "data", "trainer"),
+        never=("torch", "torchvision", "fasa_core", "data", "trainer", *RUNS_CODE),
         still=("trainer.run_log", "trainer.config", "trainer.data_paths"),
     ),
     "data": Rule(never=("app", "fasa_core", "trainer")),
@@ -97,6 +100,19 @@ def wrong_imports(root: Path) -> list[str]:
     return found
 
 
+def code_runners(root: Path) -> list[str]:
+    """Calls in the dashboard that run text as code, or a program."""
+    found = []
+    for file in sorted((root / "app").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                start = called.startswith(("os.system", "os.exec", "os.spawn", "os.popen"))
+                if start or called in ("eval", "exec", "compile"):
+                    found.append(f"{file.relative_to(root)}:{node.lineno} calls {called}")
+    return found
+
+
 def too_long(root: Path) -> list[str]:
     found = []
     places = (*ROOMS, "tests", "benchmarks")
@@ -141,6 +157,10 @@ def machine_paths(text: str) -> list[int]:
 
 def test_rooms_import_only_what_they_may() -> None:
     assert wrong_imports(ROOT) == []
+
+
+def test_the_dashboard_runs_nothing_as_code() -> None:
+    assert code_runners(ROOT) == []
 
 
 def test_files_and_functions_stay_short() -> None:
@@ -219,6 +239,7 @@ def tracked_files() -> list[Path]:
         ("app/charts.py", "from trainer.model import build", "trainer.model.build"),
         ("app/charts.py", "from trainer import config, engine", "trainer.engine"),
         ("app/pages/live.py", "import data.demo", "data.demo"),
+        ("app/pages/live.py", "from subprocess import run", "subprocess.run"),
         ("app/live.py", "import importlib\nimportlib.import_module('torch')", "torch"),
         ("app/live.py", "__import__('fasa_core.fasa')", "fasa_core.fasa"),
         ("data/lvis.py", "from trainer.run_log import reader", "trainer.run_log.reader"),
@@ -266,6 +287,13 @@ def test_a_wrong_import_is_seen(tmp_path: Path, path: str, source: str, name: st
 def test_a_right_import_is_let_through(tmp_path: Path, path: str, source: str) -> None:
     write(tmp_path / path, source)
     assert wrong_imports(tmp_path) == []
+
+
+def test_text_run_as_code_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "page.py").write_text("import os\nos.system('ls')\nx = eval('1')\n")
+    found = code_runners(tmp_path)
+    assert found == ["app/page.py:2 calls os.system", "app/page.py:3 calls eval"]
 
 
 def test_a_long_file_and_a_long_function_are_seen(tmp_path: Path) -> None:
