@@ -90,8 +90,12 @@ def test_no_driver_a_failing_one_and_one_that_hangs(
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
     """A process that was given the GPU called 1."""
-    command = [sys.executable, "-c", "input()"]
-    started = subprocess.Popen(command, stdin=subprocess.PIPE, env={CUDA_DEVICES: "1"})
+    started = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={CUDA_DEVICES: "1"},
+    )  # fmt: skip
+    assert started.stdout is not None
+    started.stdout.readline()  # now it has the environment it was given
     yield started
     started.kill()
     started.communicate()
