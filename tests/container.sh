@@ -104,7 +104,7 @@ wait_for() { # WHAT SECONDS COMMAND...: until the command succeeds
     sleep 0.5
   done
 }
-printed_token() { docker logs "$name" 2>&1 | grep -om1 'token=[0-9a-f]*' | cut -d= -f2; }
+printed_token() { docker logs "$name" 2>&1 | grep -o 'token=[0-9a-f]*' | awk -F= 'NR == 1 { print $2 }'; }
 has_token() { [ -n "$(printed_token)" ]; }
 answers() { [ "$(status /_stcore/health)" = 200 ]; }
 has_curve() { [ "$(curve "$token" "$1")" -gt 0 ]; }
@@ -154,13 +154,13 @@ say "dashboard after" "$(since "$started") s"
 [ "$(status / "$token")" = 200 ] || fail "the token does not open the page"
 wait_for "the first curve" $LONGEST_FIRST_CURVE has_curve 1
 say "first curve after" "$(since "$started") s"
-[ "$(runs "$token" name | head -1)" = demo ] || fail "the demo is not the first run"
-[ "$(runs "$token" status | head -1)" = running ] || fail "the demo does not run"
+[ "$(runs "$token" name | awk 'NR == 1')" = demo ] || fail "the demo is not the first run"
+[ "$(runs "$token" status | awk 'NR == 1')" = running ] || fail "the demo does not run"
 wait_for "the health check's word" 90 is_healthy
 say "healthy after" "$(since "$started") s"
 inside sh -c '! touch /anywhere /fasa/app/here /venv/there 2>/dev/null' || fail "it is not read-only"
 inside fasa --help >/dev/null || fail "the fasa command is not there"
-docker logs "$name" 2>&1 | grep -qE 'Traceback|Read-only|Permission denied' && fail "the log complains"
+docker logs "$name" 2>&1 | grep -E 'Traceback|Read-only|Permission denied' && fail "the log complains"
 
 docker cp -q "$name:/runs/datasets/demo-60/." "$data" && chmod -R a+rX "$data"
 
@@ -169,7 +169,7 @@ docker cp -q "$name:/runs/datasets/demo-60/." "$data" && chmod -R a+rX "$data"
 inside python -c 'import os, psutil, signal
 [os.kill(p.pid, signal.SIGKILL) for p in psutil.process_iter(["cmdline"])
  if {"execute", "1"} <= set(p.info["cmdline"] or [])]'
-is_over() { runs "$token" status | head -1 | grep -qx crashed; }
+is_over() { runs "$token" status | awk 'NR == 1' | grep -x crashed; }
 wait_for "the crash in the run list" 20 is_over
 inside python -c 'import psutil, sys
 sys.exit(any(p.status() == psutil.STATUS_ZOMBIE for p in psutil.process_iter()))' ||
@@ -203,7 +203,7 @@ start --read-only --tmpfs /tmp -e FASA_TOKEN=a-token-of-my-own-choice -v "$data:
 wait_for "the dashboard" 60 answers
 token=a-token-of-my-own-choice
 [ "$(status /live/runs "$token")" = 200 ] || fail "FASA_TOKEN is not the token"
-docker logs "$name" 2>&1 | grep -q "$token" && fail "the log tells the token of FASA_TOKEN"
+docker logs "$name" 2>&1 | grep "$token" && fail "the log tells the token of FASA_TOKEN"
 check="import sqlite3; print(*sqlite3.connect('/runs/fasa.sqlite').execute('pragma integrity_check').fetchone())"
 [ "$(inside python -c "$check")" = ok ] || fail "the run log is damaged"
 say "run log after a kill" "whole; $(runs "$token" status | paste -sd,)"
@@ -215,7 +215,7 @@ inside fasa queue --name own --data coco --workers 2 \
   --test-annotations /data/annotations/test.json --test-images /data/images >/dev/null
 wait_for "the curve of own data" $LONGEST_FIRST_CURVE has_curve 3
 [ "$(runs "$token" status | tail -1)" = running ] || fail "the run with own data does not run"
-docker logs "$name" 2>&1 | grep -qE 'Traceback|Read-only|Permission denied' && fail "the log complains"
+docker logs "$name" 2>&1 | grep -E 'Traceback|Read-only|Permission denied' && fail "the log complains"
 stop 0
 
 # Stopped before it has started; then with a root file system that can be written, and no volume
@@ -228,7 +228,7 @@ docker run -d --name "$name" "${network[@]}" "$IMAGE" >/dev/null
 wait_for "the dashboard without a volume" 60 answers
 stop 0
 
-if docker info -f '{{json .Runtimes}}' | grep -q nvidia; then
+if docker info -f '{{json .Runtimes}}' | grep nvidia >/dev/null; then
   docker run --rm --gpus all --entrypoint python "$IMAGE" \
     -c 'import torch; assert torch.cuda.is_available(); print(torch.cuda.get_device_name())'
 else
