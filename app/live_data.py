@@ -7,6 +7,7 @@ asks about once a second for what is new and extends the arrays it already holds
     GET /live/runs/ID?want=...&rewinds=N binary: the run's summary, then one frame a `want`
     GET /live/runs/ID/categories         JSON: name, frequency and counts of the C classes
     GET /live/runs/ID/marks              JSON: what happened in the run, see `app/events.py`
+    GET /live/runs/ID/figures/NAME       JSON or CSV: see `app/figure_routes.py`
 
 `want` may be repeated (at most 32 times); each is KIND:AFTER:SUBJECT, AFTER being the cursor:
 
@@ -31,9 +32,10 @@ The answer (`application/octet-stream`, all numbers little-endian):
       zero bytes up to the next multiple of 8
 
 The head holds `now` (server time), `reset`, `run` (the summary, the last `commands` with their
-answers, the newest `checkpoint`, and `marks`: a text that changes when the marks do), and
-`frames`, each with `cursor` (to be sent as AFTER next time), `rows`, `columns` and `names`.
-`rewinds` is the run's counter as the caller knows it: when the log has another (a resumed run
+answers, the newest `checkpoint`, `marks`: a text that changes when the marks do, and `versions`:
+numbers that grow with a new snapshot, and with a newly adapted or evaluated epoch), and `frames`,
+each with `cursor` (to be sent as AFTER next time), `rows`, `columns` and `names`. `rewinds`
+is the run's counter as the caller knows it: when the log has another (a resumed run
 deleted what lay past its checkpoint), all cursors are taken as 0 and `reset` is true: the caller
 drops what it holds first.
 
@@ -44,23 +46,22 @@ Errors are one sentence of plain text: 400 a parameter that cannot be read, 404 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from app.events import History
+from app.figure_routes import figure_routes
+from app.live_answers import NO_STORE, WantError, asked_run, endpoint, whole_number
 from app.live_frames import (
     FREQUENCIES,
     Frame,
     Want,
-    WantError,
     encode,
     group_means,
     last_change,
@@ -76,11 +77,6 @@ from trainer.run_log.rows import Run
 from trainer.run_log.schema import RunLogError
 
 MOST_WANTS = 32
-NO_STORE = {"cache-control": "no-store"}
-
-
-class NoSuchRunError(LookupError):
-    """The run asked for is not in the log; the message is one sentence for the caller."""
 
 
 class Groups:
@@ -122,10 +118,11 @@ class LiveData:
     def routes(self) -> list[BaseRoute]:
         """The Starlette routes, to be handed to `streamlit.App`."""
         return [
-            Route("/live/runs", self._endpoint(self.run_list)),
-            Route("/live/runs/{run_id}", self._endpoint(self.run_rows)),
-            Route("/live/runs/{run_id}/categories", self._endpoint(self.run_categories)),
-            Route("/live/runs/{run_id}/marks", self._endpoint(self.run_marks)),
+            Route("/live/runs", endpoint(self.run_list)),
+            Route("/live/runs/{run_id}", endpoint(self.run_rows)),
+            Route("/live/runs/{run_id}/categories", endpoint(self.run_categories)),
+            Route("/live/runs/{run_id}/marks", endpoint(self.run_marks)),
+            *figure_routes(lambda: self.open().reader),
         ]
 
     def run_list(self, request: Request) -> Response:
@@ -136,7 +133,7 @@ class LiveData:
         now = time.time()
         if self._source.reader() is None:
             return JSONResponse({"now": now, "runs": []}, headers=NO_STORE)
-        memory = self._open()
+        memory = self.open()
         rows = reversed(memory.reader.runs(include_deleted=True))
         shown = [r for r in rows if r.deleted is None or now - r.deleted < UNDO_SECONDS]
         runs = [memory.summaries.of(run, now) for run in shown]
@@ -148,11 +145,11 @@ class LiveData:
         if len(wants) > MOST_WANTS:
             raise WantError(f"{len(wants)} wants in one request, but at most {MOST_WANTS} may be")
         known = request.query_params.get("rewinds", "")
-        if known and not known.isdecimal():
-            raise WantError(f"rewinds is '{known[:40]}', but it must be a whole number from 0 on")
-        memory = self._open()
+        if known:
+            whole_number(known, "rewinds")
+        memory = self.open()
         reader, groups = memory.reader, memory.groups
-        run = _run(reader, request)
+        run = asked_run(reader, request)
         reset = bool(known) and int(known) != run.rewinds
         frames = [_frame(reader, run, want, 0 if reset else want.after, groups) for want in wants]
         now = time.time()
@@ -162,6 +159,7 @@ class LiveData:
             "commands": memory.history.commands(run),
             "checkpoint": _newest_checkpoint(reader, run),
             "marks": memory.history.version(run),
+            "versions": reader.versions(run.id),
         }
         head = {"now": now, "reset": reset, "run": summary}
         return Response(encode(head, frames), media_type="application/octet-stream",
@@ -169,8 +167,8 @@ class LiveData:
 
     def run_categories(self, request: Request) -> Response:
         """The classes of a run in the order of their indices, column by column."""
-        reader = self._open().reader
-        rows = reader.categories(_run(reader, request).id)
+        reader = self.open().reader
+        rows = reader.categories(asked_run(reader, request).id)
         columns = {
             "names": [row.name for row in rows],
             "frequency": [row.frequency for row in rows],
@@ -181,13 +179,14 @@ class LiveData:
 
     def run_marks(self, request: Request) -> Response:
         """What happened in a run, in the order of its steps."""
-        memory = self._open()
-        run = _run(memory.reader, request)
+        memory = self.open()
+        run = asked_run(memory.reader, request)
         history = memory.history
         answer = {"version": history.version(run), "marks": history.marks(run)}
         return JSONResponse(answer, headers=NO_STORE)
 
-    def _open(self) -> Memory:
+    def open(self) -> Memory:
+        """What is remembered of the run log as it stands; a sentence when there is none."""
         reader = self._source.reader()
         if reader is None:
             raise RunLogError(f"There is no run log at {self._source.path} yet: start a run first")
@@ -197,35 +196,6 @@ class LiveData:
             history = History(reader, summaries)
             memory = self._memory = Memory(reader, summaries, Groups(reader), history)
         return memory
-
-    @staticmethod
-    def _endpoint(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
-        """Run a blocking answer off the event loop and turn its errors into sentences."""
-
-        async def endpoint(request: Request) -> Response:
-            try:
-                return await run_in_threadpool(answer, request)
-            except WantError as error:
-                return PlainTextResponse(str(error), 400, headers=NO_STORE)
-            except NoSuchRunError as error:
-                return PlainTextResponse(str(error), 404, headers=NO_STORE)
-            except RunLogError as error:
-                return PlainTextResponse(str(error), 503, headers=NO_STORE)
-
-        return endpoint
-
-
-def _run(reader: RunLogReader, request: Request) -> Run:
-    text = str(request.path_params["run_id"])
-    run_id = int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
-    try:
-        return reader.run(run_id)
-    except RunLogError:
-        if any(run.id == run_id for run in reader.runs()):
-            raise
-        raise NoSuchRunError(
-            f"There is no run '{text[:40]}' in this run log: choose one from the list of runs"
-        ) from None
 
 
 def _newest_checkpoint(reader: RunLogReader, run: Run) -> dict[str, int] | None:

@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from app.live_answers import WantError, whole_number
+
 MAGIC = b"FASA"
 VERSION = 1
 ALIGNMENT = 8
@@ -24,10 +26,6 @@ FREQUENCIES = ("r", "c", "f")
 
 Kind = Literal["scalars", "groups", "classes", "latest", "change"]
 Float32 = NDArray[np.float32]
-
-
-class WantError(ValueError):
-    """A `want` parameter that cannot be read; the message is one sentence for the caller."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def parse_want(text: str) -> Want:
             f"{', '.join(get_args(Kind))}"
         )
     kind: Any = parts[0]
-    after = _whole_number(parts[1], "the cursor of want")
+    after = whole_number(parts[1], "the cursor of want")
     subject = parts[2]
     if kind == "scalars":
         names = tuple(name for name in subject.split(",") if name)
@@ -97,19 +95,13 @@ def parse_want(text: str) -> Want:
     if kind != "classes":
         return Want(kind, after, field=subject)
     class_field, _, listed = subject.rpartition(":")
-    classes = tuple(_whole_number(part, "a class of want") for part in listed.split(",") if part)
+    classes = tuple(whole_number(part, "a class of want") for part in listed.split(",") if part)
     if not class_field or not 0 < len(classes) <= MOST_CLASSES:
         raise WantError(
             f"want is '{text[:80]}', but it must read classes:AFTER:FIELD:INDEX,INDEX with 1 to "
             f"{MOST_CLASSES} class indices"
         )
     return Want(kind, after, field=class_field, classes=classes)
-
-
-def _whole_number(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 16):
-        raise WantError(f"{what} is '{text[:40]}', but it must be a whole number from 0 on")
-    return int(text)
 
 
 def matching_names(asked: Sequence[str], existing: Sequence[str]) -> list[str]:

@@ -24,5 +24,15 @@ st.html(STYLE)
 pages = [
     st.Page("pages/runs.py", title="Runs", icon=":material/list:", default=True),
     st.Page("pages/live.py", title="Live run", icon=":material/show_chart:", url_path="run"),
+    st.Page(
+        "pages/super_groups.py",
+        title="Super-groups",
+        icon=":material/workspaces:",
+        url_path="super-groups",
+    ),
+    st.Page("pages/classifier.py", title="Classifier", icon=":material/straighten:"),
+    st.Page("pages/detections.py", title="Detections", icon=":material/image_search:"),
+    st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
+    st.Page("pages/new_run.py", title="New run", icon=":material/add_circle:", url_path="new"),
 ]
 st.navigation(pages, position="top").run()

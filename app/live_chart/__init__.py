@@ -14,15 +14,20 @@ import streamlit as st
 from streamlit.components.v2.bidi_component.state import ComponentResult
 
 from app import assets
+from app.figure import FigureSpec
 
-Kind = Literal["chart", "header", "steering", "events", "class_table", "run_list"]
+Kind = Literal[
+    "chart", "class_table", "diagnosis", "events", "figure", "gallery", "header", "heat_map",
+    "run_list", "steering",
+]  # fmt: skip
 
 # A blob cannot import relative addresses, hence the absolute one. Plotly is asked for first: it is
 # by far the largest file.
 _BOOT = """
+const NEEDS_PLOTLY = ["chart", "figure", "heat_map"];
 export default async function (component) {
   const { assets, kind, plotly } = component.data;
-  if (kind === "chart" && !document.getElementById("fasa-preload")) {
+  if (NEEDS_PLOTLY.includes(kind) && !document.getElementById("fasa-preload")) {
     const link = document.createElement("link");
     Object.assign(link, { id: "fasa-preload", rel: "preload", as: "script", href: plotly });
     document.head.append(link);
@@ -67,3 +72,24 @@ def live(
         "fasa_live", html='<div class="fasa-root"></div>', js=_BOOT, isolate_styles=False
     )
     return mount(key=key, data=data, **callbacks)
+
+
+def figure(
+    spec: FigureSpec, *, key: str, run: int, on_pick_change: Callable[[], None] | None = None
+) -> ComponentResult:
+    """Mount a figure of a run; the result has `pick` where `spec.picks`.
+
+    Args:
+        spec: which figure, and the words around it.
+        key: identity of the component on the page.
+        run: id of the run it shows.
+        on_pick_change: called when a point was clicked.
+    """
+    if not spec.picks:
+        return live("figure", spec.to_dict(), key=key, run=run)
+    changed = on_pick_change or _ignore
+    return live("figure", spec.to_dict(), key=key, run=run, on_pick_change=changed)
+
+
+def _ignore() -> None:
+    """A value is read from the result; nothing is to be done before."""

@@ -3,24 +3,9 @@
 
 import { element, readTheme, setHidden, setText } from "./dom.js";
 import { gather, MarkLabel, shapes } from "./marks.js";
+import { escape, houseAxis, houseLayout, loadPlotly } from "./plotly.js";
 import { follow } from "./poll.js";
 import { hold, smooth, thin, xValues, yValues } from "./series.js";
-
-let plotly = null;
-
-function loadPlotly(address) {
-  plotly ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = address;
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => {
-      plotly = null;
-      reject(new Error(`Plotly could not be loaded from ${address}`));
-    };
-    document.head.append(script);
-  });
-  return plotly;
-}
 
 const CONFIG = {
   displaylogo: false,
@@ -187,40 +172,12 @@ export class ChartView {
   layout(theme, traces) {
     const { spec, view } = this.data;
     const narrow = this.stage.clientWidth < 420;
-    const axis = {
-      gridcolor: theme.grid,
-      zeroline: false,
-      linecolor: theme.border,
-      tickfont: { size: 11 },
-      automargin: true,
-    };
+    const axis = houseAxis(theme);
     const layout = {
-      width: this.stage.clientWidth,
-      height: spec.height,
-      margin: { l: 44, r: 10, t: 6, b: 36 },
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: theme.font, size: 12, color: theme.text },
+      ...houseLayout(theme, this.stage.clientWidth, spec.height),
       hovermode: "x unified",
       hoversubplots: "axis",
-      hoverlabel: { bgcolor: theme.background, bordercolor: theme.border, font: { size: 12 } },
       dragmode: narrow ? false : "zoom",
-      showlegend: true,
-      legend: {
-        orientation: "h",
-        x: 0,
-        y: 1.02,
-        yanchor: "bottom",
-        font: { size: narrow ? 11 : 12 },
-        itemwidth: 30,
-        bgcolor: "rgba(0,0,0,0)",
-      },
-      modebar: {
-        bgcolor: "rgba(0,0,0,0)",
-        color: theme.quiet,
-        activecolor: theme.text,
-      },
-      uirevision: "kept",
       shapes: shapes(this.label.lines, theme),
       xaxis: {
         ...axis,
@@ -291,11 +248,6 @@ export class ChartView {
     if (this.drawn) this.Plotly.purge(this.plot);
     this.root.replaceChildren();
   }
-}
-
-// Plotly reads a few tags and %{...} in texts; a class name must not be able to use them.
-function escape(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("%{", "% {");
 }
 
 // Plotly looks a curve up by a CSS class made of its uid: a name as it is, with spaces and

@@ -4,6 +4,7 @@ import { ChartView } from "./chart.js";
 import { ClassTableView } from "./class_table.js";
 import { readTheme } from "./dom.js";
 import { EventsView } from "./events.js";
+import { FigureView } from "./figure.js";
 import { HeaderView } from "./header.js";
 import { RunListView } from "./run_list.js";
 import { SteeringView } from "./steering.js";
@@ -12,6 +13,7 @@ const VIEWS = {
   chart: ChartView,
   class_table: ClassTableView,
   events: EventsView,
+  figure: FigureView,
   header: HeaderView,
   run_list: RunListView,
   steering: SteeringView,

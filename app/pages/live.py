@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,13 +11,15 @@ import streamlit as st
 from app import charts, class_charts
 from app.branch_dialog import branch_dialog
 from app.live_chart import live
-from app.notices import notice, readable_log
+from app.notices import notice
 from app.run_actions import act, answer, is_run_id
-from app.run_list import find, run_list
+from app.run_list import find
+from app.run_page import open_run_page
 from app.source import run_log_path
 from app.steering import obey, steering_spec
+from app.view_options import choice, from_address, to_address
 from trainer.run_log.rows import CategoryRow, Run
-from trainer.run_log.schema import FINAL_STATUSES, QUEUED, RunLogError
+from trainer.run_log.schema import RunLogError
 
 MOST_PINS = 8
 X_LABELS = {"epoch": None, "step": None, "time": None}
@@ -26,41 +28,11 @@ LOSS_LABELS = {"linear": None, "log": None}
 SMOOTHING = {"none": 0.0, "some": 0.9, "strong": 0.98}
 
 
-def chosen_run(runs: Sequence[Run], asked: str | None) -> Run | None:
-    """The run the address asks for; without one, the newest that trains, else the newest."""
-    if asked is not None:
-        return next((run for run in runs if str(run.id) == asked), None)
-    training = [run for run in runs if run.status not in (*FINAL_STATUSES, QUEUED)]
-    return next(reversed(training or list(runs)), None)
-
-
 def show() -> None:
     """Draw the page."""
-    log = readable_log()
-    if log is None:
-        return
-    reader = log.reader()
-    asked = st.query_params.get("run")
-    try:
-        runs = reader.runs() if reader else []
-        run = chosen_run(runs, asked)
-        if run is None:
-            explain_missing(asked, bool(runs))
-            return
-        st.query_params["run"] = str(run.id)
-        categories = reader.categories(run.id) if reader else []
-    except RunLogError as error:
-        notice("This run log cannot be read", str(error))
-        return
-    draw(run, categories)
-
-
-def explain_missing(asked: str | None, any_runs: bool) -> None:
-    """Say why there is nothing to show, and what to do."""
-    if asked is not None and any_runs:
-        notice("No such run", f"There is no run '{asked[:40]}' here: choose one on the page Runs.")
-    else:
-        run_list()  # says that there are none, and lists them as soon as there are
+    page = open_run_page(picker=False)
+    if page is not None:
+        draw(page.run, page.categories)
 
 
 def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
@@ -154,36 +126,9 @@ def view_options(fasa: bool) -> tuple[dict[str, Any], bool, bool]:
     return {"x": x, "smoothing": SMOOTHING[smoothing]}, unit == "absolute", scale == "log"
 
 
-def choice(label: str, key: str, options: Mapping[str, str | None], first: str = "") -> str:
-    """One of a few, in the address as `key`; the first one unless another is named."""
-    first = first or next(iter(options))
-    from_address(key, options, first)
-    picked = st.segmented_control(
-        label, list(options), format_func=lambda option: options[option] or option,
-        required=True, key=key,
-    )  # fmt: skip
-    to_address(key, str(picked), first)
-    return str(picked)
-
-
 def field_label(name: str) -> str:
     """A class field as people read it."""
     return class_charts.CLASS_FIELDS[name].label
-
-
-def from_address(key: str, options: Collection[str], first: str) -> None:
-    """Set a widget to what the address says. (Streamlit's own binding would put labels there.)"""
-    if key not in st.session_state:
-        asked = st.query_params.get(key)
-        st.session_state[key] = asked if asked in options else first
-
-
-def to_address(key: str, value: str, first: str) -> None:
-    """Keep a widget's value in the address, unless it is the usual one."""
-    if value != first:
-        st.query_params[key] = value
-    elif key in st.query_params:
-        del st.query_params[key]
 
 
 class Pins:

@@ -200,6 +200,20 @@ class RunLogReader:
             return None
         return ClassVector._make((*rows[0][:4], self._stack(field, rows)[0]))
 
+    def versions(self, run_id: int) -> dict[str, int]:
+        """Numbers that grow whenever a run has a new snapshot, or a newly adapted or judged epoch.
+
+        They say whether something drawn from these rows is still what the log holds.
+        """
+        newest = "SELECT coalesce(max(id), 0) FROM"
+        row = self._rows(
+            f"SELECT ({newest} class_vectors WHERE run_id = ?1 AND field = 'weight_norm'),"
+            f" ({newest} adaptation_summaries WHERE run_id = ?1)"
+            f" + ({newest} class_vectors WHERE run_id = ?1 AND field = 'ap_bbox')",
+            (run_id,),
+        )[0]
+        return {"snapshot": row[0], "epoch": row[1]}
+
     def adaptations(self, run_id: int, *, after: int = 0) -> list[AdaptationRow]:
         """One row per adaptation and super-group."""
         rows = self._rows(
