@@ -34,12 +34,13 @@ from trainer.checkpoint import read_checkpoint
 from trainer.checkpoint_files import checkpoints
 from trainer.config import load_config
 from trainer.execute import execute
+from trainer.resources import RESOURCES
 from trainer.run_log.commands import queue_run, requeue_run, send_command, set_status
 from trainer.run_log.history import HISTORY
 from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
 
-MEASURED = ("images_per_second", "loader_seconds", "step_seconds", "memory_mb")
+MEASURED = ("images_per_second", "loader_seconds", "step_seconds", *RESOURCES)
 SMALL: dict[str, Any] = {  # all there is in a run, in a second or two an epoch
     "demo_classes": 6,
     "threads": 1,

@@ -21,6 +21,7 @@ from trainer.knobs import Knobs
 from trainer.model import build_model
 from trainer.process_identity import process_identity
 from trainer.recorder import Recorder
+from trainer.resources import ResourceMonitor
 from trainer.run_log.commands import set_process
 from trainer.run_log.history import HISTORY
 from trainer.run_log.reader import RunLogReader
@@ -43,12 +44,16 @@ def execute(folder: RunsFolder, run_id: int) -> str:
     signals = Signals()
     identity = process_identity(os.getpid())
     set_process(folder.run_log, run_id, process_id=os.getpid(), process_identity=identity)
-    with RunLogWriter(folder.run_log, run_id) as writer, Console() as console:
+    with (
+        RunLogWriter(folder.run_log, run_id) as writer,
+        Console() as console,
+        ResourceMonitor(folder.root) as resources,
+    ):
         try:
             signals.listen()
             with RunLogReader(folder.run_log) as reader:
                 run = reader.run(run_id)
-                trainer = _build(run, folder, writer, console, signals)
+                trainer = _build(run, folder, writer, console, signals, resources)
                 _go_back(trainer, run, reader, writer, console)
             signals.wait_for_moment = True
             writer.status("running")
@@ -70,7 +75,12 @@ def execute(folder: RunsFolder, run_id: int) -> str:
 
 
 def _build(
-    run: Run, folder: RunsFolder, writer: RunLogWriter, console: Console, signals: Signals
+    run: Run,
+    folder: RunsFolder,
+    writer: RunLogWriter,
+    console: Console,
+    signals: Signals,
+    resources: ResourceMonitor,
 ) -> Trainer:
     config = load_config(run.config)
     if config.threads:
@@ -89,7 +99,7 @@ def _build(
         evaluate=lambda done, between: evaluate_model(
             model, data, config, device=device, batch_done=done, between=between
         ),
-        recorder=Recorder(writer=writer, model=model),
+        recorder=Recorder(writer=writer, model=model, resources=resources),
         control=RunControl(writer=writer, knobs=knobs, signals=signals),
         knobs=knobs,
         probe=FeatureProbe(config=config, data=data, model=model, writer=writer, device=device),

@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
 from fasa_core.adaptive_sampling import AdaptationReport
 from trainer.evaluation import EvaluationResult
+from trainer.resources import ResourceMonitor
 from trainer.run_log.writer import RunLogWriter
 from trainer.trainable_model import TrainableModel
-
-_MEGABYTE = 1e6
 
 
 class Recorder:
@@ -26,12 +24,15 @@ class Recorder:
     Args:
         writer: the trainer's door to the run log.
         model: read at every snapshot, never changed.
+        resources: what it measured is written as it comes.
     """
 
-    def __init__(self, *, writer: RunLogWriter, model: TrainableModel) -> None:
+    def __init__(
+        self, *, writer: RunLogWriter, model: TrainableModel, resources: ResourceMonitor
+    ) -> None:
         self._writer = writer
         self._model = model
-        self._process = psutil.Process()
+        self._resources = resources
 
     def step(
         self,
@@ -52,15 +53,17 @@ class Recorder:
             "images_per_second": images / (loader_seconds + step_seconds),
             "loader_seconds": loader_seconds,
             "step_seconds": step_seconds,
-            "memory_mb": self._memory(),
         }
         self._writer.scalars(values, step=step, epoch=epoch)
 
     def progress(self, phase: str, *, step: int, total_steps: int, epoch: int, epochs: int) -> None:
-        """How far the run is."""
+        """How far the run is, and what it takes of the machine when that was measured anew."""
         self._writer.progress(
             step=step, total_steps=total_steps, epoch=epoch, total_epochs=epochs, phase=phase
         )
+        use = self._resources.take()
+        if use is not None:
+            self._writer.scalars(use, step=step, epoch=epoch)
 
     def wait_while_disk_full(self, give_up: Callable[[], bool]) -> None:
         """Wait until rows can be stored again or `give_up` says True; nothing is dropped."""
@@ -131,12 +134,6 @@ class Recorder:
         self._writer.scalars(result.metrics, step=step, epoch=epoch)
         fields = {f"ap_{kind}": values for kind, values in result.per_class.items()}
         self._writer.class_vectors(fields, step=step, epoch=epoch)
-
-    def _memory(self) -> float:
-        """Memory of the trainer in MB: the GPU's allocated part, else the process's own."""
-        if torch.cuda.is_available() and torch.cuda.memory_allocated():
-            return torch.cuda.max_memory_allocated() / _MEGABYTE
-        return float(self._process.memory_info().rss) / _MEGABYTE
 
 
 def _float32(values: Tensor) -> np.ndarray:

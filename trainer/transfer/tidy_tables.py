@@ -155,8 +155,8 @@ TABLES = (
             Column(
                 "value",
                 "real",
-                "AP in percent, *_seconds in s, images_per_second in 1/s, memory_mb in MB, shares "
-                "0..1, the rest without unit; empty when it was not a number",
+                "AP and *_percent in percent, *_seconds in s, images_per_second in 1/s, *_mb in "
+                "MB, shares 0..1, the rest without unit; empty when it was not a number",
             ),
         ),
         order="name, id",
