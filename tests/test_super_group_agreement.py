@@ -74,10 +74,10 @@ def test_noise_and_classes_that_were_not_clustered_are_told_apart() -> None:
 
 
 def test_stability_compares_neighbours() -> None:
-    history = [grouped([0, 1], [2, 3], epoch=e) for e in (1, 2)] + [
-        grouped([0, 2], [1, 3], epoch=3)
-    ]
-    assert [(a.epoch, a.attached) for a in stability(history, 4)] == [(2, 1.0), (3, -0.5)]
+    history = [grouped([0, 1], [2, 3], epoch=epoch) for epoch in (1, 2)]
+    found = stability([*history, grouped([0, 2], [1, 3], epoch=3)], 4)
+    assert [one.epoch for one in found] == [2, 3]
+    assert [one.attached for one in found] == pytest.approx([1, -0.5])
     assert stability(history[:1], 4) == []
 
 
