@@ -55,6 +55,13 @@ def fill(path: Path) -> Path:
             writer.feature_probes([{**probe, **box}])
             features = np.arange(6, dtype=np.float16).reshape(1, 6)
             writer.feature_snapshot("real", np.zeros(1, np.int32), features, step=2, epoch=0)
+            mask = {"size": [4, 5], "counts": "0220008"}
+            found = {"class": 2, "box": [0.0, 0.0, 3.0, 2.0], "mask": mask}
+            image = {"index": 0, "image_id": 7, "width": 5, "height": 4, "judged": None}
+            truth = [found | {"crowd": 0}]
+            writer.prediction_images([image | {"truth": truth, "picture": b"jpeg"}])
+            detections = [found | {"score": 0.75}]
+            writer.predictions([{"image_index": 0, "detections": detections}], step=2, epoch=0)
             writer.progress(step=STEPS, total_steps=9, epoch=1, total_epochs=2, phase="training")
             for from_step, status in ((0, "crashed"), (2, "running")):
                 writer.begin_attempt(from_step=from_step)

@@ -27,7 +27,8 @@ from trainer.run_log.reader import RunLogReader
 from trainer.run_log.schema import RunLogError, open_for_reading, open_for_writing
 from trainer.run_log.writer import RunLogWriter
 
-TABLES = (*HISTORY, "commands", "attempts", "checkpoints", "feature_probes", "categories")
+TABLES = (*HISTORY, "commands", "attempts", "checkpoints", "feature_probes", "categories",
+          "prediction_images")  # fmt: skip
 REPORT: dict[str, Any] = {
     "num_groups": 1,
     "groups": [
@@ -37,6 +38,8 @@ REPORT: dict[str, Any] = {
 }  # fmt: skip
 PROBE = {"object_index": 0, "class_index": 0, "split": "train", "image_id": 7, "x1": 0.0,
          "y1": 0.0, "x2": 1.0, "y2": 1.0, "picture": b"x" * 500_000}  # fmt: skip
+IMAGE = {"index": 0, "image_id": 7, "width": 2, "height": 1, "truth": [], "judged": None,
+         "picture": b"x" * 500_000}  # fmt: skip
 CATEGORY = {"index": 0, "id": 1, "name": "tiger", "frequency": "r", "image_count": 3,
             "instance_count": 4}  # fmt: skip
 
@@ -60,6 +63,8 @@ def write(path: Path, run_id: int) -> None:
         writer.event("note", "x", step=1, epoch=0)
         writer.checkpoint_kept(step=1, epoch=0, batch=0, size=9)
         writer.feature_probes([PROBE])
+        writer.prediction_images([IMAGE])
+        writer.predictions([{"image_index": 0, "detections": []}], step=1, epoch=0)
         writer.register_categories([CATEGORY])
         features = np.zeros((50, 1024), np.float16)
         writer.feature_snapshot("real", np.zeros(50, np.int32), features, step=1, epoch=0)

@@ -29,6 +29,8 @@ REPORT: dict[str, Any] = {
 }  # fmt: skip
 PROBE = {"object_index": 0, "class_index": 1, "split": "train", "image_id": 7, "x1": 0.0,
          "y1": 1.0, "x2": 2.5, "y2": 3.0, "picture": b"jpeg"}  # fmt: skip
+IMAGE = {"index": 0, "image_id": 7, "width": 2, "height": 1, "truth": [{"class": 2}],
+         "judged": [0, 2], "picture": b"jpeg"}  # fmt: skip
 
 # What a trainer may write at a step; the kinds cover every table of the history.
 Write = Callable[[RunLogWriter, int], None]
@@ -44,9 +46,13 @@ WRITES: dict[str, Write] = {
     "feature_snapshot": lambda writer, step: writer.feature_snapshot(
         "real", np.zeros(1, np.int32), np.full((1, 2), step, np.float16), step=step, epoch=0
     ),
+    "predictions": lambda writer, step: writer.predictions(
+        [{"image_index": 0, "detections": [{"score": step / 100}]}], step=step, epoch=0
+    ),
     "checkpoint": lambda writer, step: writer.checkpoint_kept(step=step, epoch=0, batch=0, size=9),
 }
-TABLES = (*HISTORY, "checkpoints", "attempts", "commands", "feature_probes", "categories")
+NAMED = ("feature_probes", "prediction_images", "categories")  # once, not at a step
+TABLES = (*HISTORY, "checkpoints", "attempts", "commands", *NAMED)
 
 
 def rows(path: Path, run_id: int, tables: tuple[str, ...] = TABLES) -> dict[str, list[Any]]:
@@ -183,11 +189,12 @@ def test_without_a_checkpoint_all_of_this_run_is_forgotten(
     write_all(writer, 1)
     writer.begin_attempt(from_step=0)
     writer.feature_probes([PROBE])
+    writer.prediction_images([IMAGE])
     send_command(path, 1, "pause")
     writer.truncate_after({}, step=0)
     assert writer.flush()
     left = rows(path, 1)
-    assert [table for table in TABLES if left[table]] == ["attempts", "commands", "feature_probes"]
+    assert {table for table in TABLES if left[table]} == {"attempts", "commands", *NAMED[:2]}
     assert all(rows(path, 2, tuple(HISTORY)).values())
 
 
@@ -236,6 +243,7 @@ def test_a_fork_begins_with_the_parents_rows_up_to_the_position(
             assert writer.flush()
             assert neighbour.flush()
         writer.feature_probes([PROBE])
+        writer.prediction_images([IMAGE])
         position = writer.position()
         expected = without_owner(rows(path, 1))
         write_all(writer, 3)  # under the same step, after the checkpoint
@@ -249,6 +257,8 @@ def test_a_fork_begins_with_the_parents_rows_up_to_the_position(
     assert without_owner(found) == expected
     assert found["checkpoints"] == found["attempts"] == found["commands"] == []
     assert [row[1:] for row in found["feature_probes"]] == [tuple(PROBE.values())]
+    (image,) = found["prediction_images"]
+    assert image[1:] == (0, 7, 2, 1, '[{"class": 2}]', "[0, 2]", b"jpeg")
     for table in HISTORY:
         assert min(row[0] for row in found[table]) > max(row[0] for row in parent[table])
     assert (rows(path, 1), rows(path, 2)) == (parent, other)

@@ -103,3 +103,26 @@ def test_a_migration_cut_short_leaves_version_1_whole(tmp_path: Path) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'attempts'")
     assert tables.fetchone() == (0,)
     connection.close()
+
+
+def test_version_3_adds_tables_and_touches_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "fasa.sqlite"
+    old = open_for_writing(path, migrations=MIGRATIONS[:2])
+    old.execute(
+        "INSERT INTO runs (name, config, dataset, status, created, uid)"
+        " VALUES ('first', '{}', 'demo', 'finished', 1.0, 'a')"
+    )
+    tables = [row[0] for row in old.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    before = rows_of(old, {table: ["*"] for table in tables})
+    old.close()
+    connection = open_for_writing(path)
+    assert rows_of(connection, {table: ["*"] for table in tables}) == before
+    connection.close()
+    with RunLogReader(path) as reader:
+        assert (reader.prediction_images(1), reader.prediction_moments(1)) == ([], [])
+    image = {"index": 0, "image_id": 7, "width": 2, "height": 1, "truth": [], "judged": None}
+    with RunLogWriter(path, 1) as writer:
+        writer.prediction_images([image | {"picture": b"jpeg"}])
+        writer.predictions([{"image_index": 0, "detections": []}], step=5, epoch=1)
+    with RunLogReader(path) as reader:
+        assert reader.prediction_moments(1) == [(5, 1)]

@@ -24,6 +24,7 @@ from trainer.transfer.copying import HISTORY
 
 CLASSES = 5
 NAMES = ("tiger", "=2+3", "caf\u00e9, \u867e", 'a "quoted"\nline', "-1")
+MASK = {"size": [4, 5], "counts": "0220008"}  # 2 rows x 3 columns at the upper left
 PICTURE = b"\xff\xd8\xff\xe0 as long as it begins like one"
 
 
@@ -54,6 +55,7 @@ def add_run(
         writer.begin_attempt(from_step=0)
         _write_history(writer, generator, steps, classes)
         _write_features(writer, generator)
+        _write_predictions(writer, classes)
         for step in (6, 12):
             writer.checkpoint_kept(step=step, epoch=0, batch=step, size=1000)
     set_status(runs.run_log, run_id, status, error="why" if status == "failed" else None)
@@ -98,6 +100,22 @@ def _write_features(writer: RunLogWriter, generator: np.random.Generator) -> Non
     for kind in ("real", "virtual"):
         features = generator.normal(size=(2, 3)).astype(np.float32)
         writer.feature_snapshot(kind, np.array([0, 1]), features, step=6, epoch=0)
+
+
+def _write_predictions(writer: RunLogWriter, classes: int) -> None:
+    found = {"class": classes - 1, "box": [0.0, 0.0, 3.0, 2.5], "mask": MASK}
+    image = {"image_id": 40, "width": 5, "height": 4, "picture": PICTURE}
+    writer.prediction_images(
+        [
+            image | {"index": 0, "truth": [found | {"crowd": 1}, found | {"crowd": 0}],
+                     "judged": [0, classes - 1]},
+            image | {"index": 1, "truth": [], "judged": None},
+        ]
+    )  # fmt: skip
+    for step in (6, 12):
+        rows = [{"image_index": 0, "detections": [found | {"score": step / 20}]},
+                {"image_index": 1, "detections": []}]  # fmt: skip
+        writer.predictions(rows, step=step, epoch=step // 6 - 1)
 
 
 def contents(path: Path, *, deleted: bool = False) -> dict[str, list[Any]]:

@@ -36,6 +36,12 @@ _PROBE = (
     "INSERT INTO feature_probes (run_id, object_index, class_index, split, image_id, x1, y1, x2,"
     " y2, picture) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_IMAGE = (
+    "INSERT INTO prediction_images (run_id, image_index, image_id, width, height, truth, judged,"
+    " picture) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id, image_index) DO UPDATE SET"
+    " image_id = excluded.image_id, width = excluded.width, height = excluded.height,"
+    " truth = excluded.truth, judged = excluded.judged, picture = excluded.picture"
+)
 
 
 class Change(NamedTuple):
@@ -171,6 +177,41 @@ def feature_snapshot(
     row = (run_id, int(step), int(epoch), time.time(), kind, feature_dim, *blobs)
     size = ROW_BYTES + sum(map(len, blobs))
     return change((INSERTION["feature_snapshots"], row), size=size)
+
+
+def prediction_images(run_id: int, described: Sequence[Mapping[str, Any]]) -> list[Change]:
+    """Test images whose predictions are kept, each a change: together they may be many megabytes.
+
+    Raises:
+        ValueError: the indices are not 0..N-1, or truth or judged is no json.
+    """
+    _require_numbered([image["index"] for image in described], "images")
+    parts = []
+    for image in described:
+        judged = image["judged"]
+        row = (
+            run_id,
+            int(image["index"]),
+            int(image["image_id"]),
+            int(image["width"]),
+            int(image["height"]),
+            to_json(image["truth"]),
+            None if judged is None else to_json(judged),
+            bytes(image["picture"]),
+        )
+        size = sum(len(cell) for cell in row if isinstance(cell, str | bytes))
+        parts.append(change((_IMAGE, row), size=ROW_BYTES + size))
+    return parts
+
+
+def predictions(
+    run_id: int, found: Sequence[Mapping[str, Any]], *, step: int, epoch: int
+) -> Change:
+    """What one evaluation found on the images that are kept; ValueError when it is no json."""
+    place = (run_id, int(step), int(epoch), time.time())
+    rows = [(*place, int(row["image_index"]), to_json(row["detections"])) for row in found]
+    size = sum(ROW_BYTES + len(row[-1]) for row in rows)
+    return Change([(INSERTION["predictions"], rows)], size)
 
 
 def _require_numbered(indices: Sequence[int], what: str) -> None:

@@ -1,13 +1,18 @@
-"""Arrays as the run log's blobs: little-endian, one copy each.
+"""Arrays as the run log's blobs and back: little-endian, one copy each.
 
-Shapes: C classes, N features of length d.
+Shapes: C classes, S snapshots, N features of length d.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.run_log.schema import RunLogError
+
+_DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
 _INT32 = np.iinfo(np.int32)
 
 
@@ -34,6 +39,25 @@ def encode_classes(field: str, vector: NDArray[Any], num_classes: int) -> tuple[
     raise ValueError(f"{field} must hold floats or integers, not {vector.dtype}: convert it first.")
 
 
+def decode_classes(field: str, blobs: Sequence[tuple[str, bytes]], log: Path) -> NDArray[Any]:
+    """(dtype's name, data) of S snapshots of a field as [S, C] in this machine's byte order.
+
+    Raises:
+        RunLogError: the snapshots, which were read in ``log``, differ in type or length.
+    """
+    kinds = {(name, len(data)) for name, data in blobs}
+    if not kinds:
+        return np.empty((0, 0), dtype=np.float32)
+    if len(kinds) > 1:
+        raise RunLogError(
+            f"The snapshots of {field} in {log} differ in type or length "
+            f"({sorted(kinds)}): delete this run, it was not written by this program."
+        )
+    dtype = _DTYPES[blobs[0][0]]
+    values = np.frombuffer(b"".join([data for _, data in blobs]), dtype=dtype)
+    return values.reshape(len(blobs), -1).astype(dtype.newbyteorder("="), copy=False)
+
+
 def encode_features(subjects: NDArray[Any], data: NDArray[Any]) -> tuple[int, bytes, bytes]:
     """d, then [N] as int32 and [N, d] as float16 (infinity beyond its range of 65504).
 
@@ -53,6 +77,16 @@ def encode_features(subjects: NDArray[Any], data: NDArray[Any]) -> tuple[int, by
     encoded = _encode_integers("subjects", subjects)
     with np.errstate(over="ignore"):
         return data.shape[1], encoded, data.astype("<f2", copy=False).tobytes()
+
+
+def decode_features(
+    subjects: bytes, data: bytes, feature_dim: int
+) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
+    """[N] and [N, d] in this machine's byte order."""
+    return (
+        np.frombuffer(subjects, "<i4").astype(np.int32, copy=False),
+        np.frombuffer(data, "<f2").reshape(-1, feature_dim).astype(np.float16, copy=False),
+    )
 
 
 def _encode_integers(field: str, values: NDArray[Any]) -> bytes:

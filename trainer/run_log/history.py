@@ -26,6 +26,17 @@ HISTORY = {
     "feature_snapshots": (
         "step", "epoch", "wall_time", "kind", "feature_dim", "subjects", "data",
     ),
+    "predictions": ("step", "epoch", "wall_time", "image_index", "detections"),
+}  # fmt: skip
+
+# What rows of the history refer to, named once: table -> its columns beside run_id.
+_SUBJECTS = {
+    "feature_probes": (
+        "object_index", "class_index", "split", "image_id", "x1", "y1", "x2", "y2", "picture",
+    ),
+    "prediction_images": (
+        "image_index", "image_id", "width", "height", "truth", "judged", "picture",
+    ),
 }  # fmt: skip
 
 # Table -> SQL that adds a row: run_id, then those columns.
@@ -115,14 +126,17 @@ def copy(part: Part, run_id: int) -> Statement:
     )
 
 
-def copy_of_probes(parent_run: int, run_id: int) -> list[Statement]:
-    """SQL that gives a run the parent's probe objects, which copied snapshots refer to."""
-    columns = "object_index, class_index, split, image_id, x1, y1, x2, y2, picture"
-    return [
-        ("DELETE FROM feature_probes WHERE run_id = ?", (run_id,)),
-        (
-            f"INSERT INTO feature_probes (run_id, {columns}) SELECT ?, {columns}"
-            " FROM feature_probes WHERE run_id = ?",
-            (run_id, parent_run),
-        ),
-    ]
+def copy_of_subjects(parent_run: int, run_id: int) -> list[Statement]:
+    """SQL that gives a run what copied rows refer to: probe objects and test images."""
+    statements: list[Statement] = []
+    for table, columns in _SUBJECTS.items():
+        names = ", ".join(columns)
+        statements += [
+            (f"DELETE FROM {table} WHERE run_id = ?", (run_id,)),
+            (
+                f"INSERT INTO {table} (run_id, {names}) SELECT ?, {names} FROM {table}"
+                " WHERE run_id = ?",
+                (run_id, parent_run),
+            ),
+        ]
+    return statements

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.run_log.commands import select_commands
+from trainer.run_log.encoding import decode_classes, decode_features
 from trainer.run_log.rows import (
     AdaptationRow,
     AdaptationSummary,
@@ -31,14 +31,16 @@ from trainer.run_log.rows import (
     Event,
     FeatureProbeRow,
     FeatureSnapshot,
+    PredictionImage,
+    PredictionRow,
     Run,
     ScalarRow,
 )
 from trainer.run_log.schema import RunLogError, identity, open_for_reading, sentence
+from trainer.run_log.thinning import select_scalars
 
 _RUN_FIELDS = [field.name for field in fields(Run)]
 _RUN_COLUMNS = ", ".join(_RUN_FIELDS)
-_DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
 
 # The distinct values of an index's second column, one index step each instead of a scan.
 _DISTINCT = (
@@ -139,18 +141,20 @@ class RunLogReader:
         return self._distinct("scalars", "name", run_id)
 
     def scalars(
-        self, run_id: int, names: Sequence[str] | None = None, *, after: int = 0
+        self,
+        run_id: int,
+        names: Sequence[str] | None = None,
+        *,
+        after: int = 0,
+        most: int | None = None,
     ) -> list[ScalarRow]:
-        """Values of the named curves (all when None) with an id above ``after``, by id."""
-        if names is None:
-            names = self.scalar_names(run_id)
-        # Bound as one json value: SQLite limits how many parameters a statement may have.
-        rows = self._rows(
-            "SELECT id, name, step, epoch, wall_time, value FROM scalars"
-            " WHERE run_id = ? AND name IN (SELECT value FROM json_each(?)) AND id > ?"
-            " ORDER BY id",
-            (run_id, json.dumps(list(names)), after),
-        )
+        """Values of the named curves (all when None) with an id above ``after``, by id.
+
+        A curve with more than ``most`` values is thinned to about so many: highs and lows stay.
+        """
+        names = self.scalar_names(run_id) if names is None else names
+        with self._connection() as connection:
+            rows = select_scalars(connection, run_id, names, after=after, most=most)
         return [ScalarRow._make((*row[:5], _number(row[5]))) for row in rows]
 
     def last_scalars(self, run_id: int, prefix: str, *, step: int) -> dict[str, float]:
@@ -186,22 +190,31 @@ class RunLogReader:
             steps=np.array([row[1] for row in rows], dtype=np.int64),
             epochs=np.array([row[2] for row in rows], dtype=np.int64),
             wall_times=np.array([row[3] for row in rows], dtype=np.float64),
-            values=self._stack(field, rows),
+            values=decode_classes(field, [row[4:] for row in rows], self._path),
         )
 
-    def latest_class_vector(self, run_id: int, field: str) -> ClassVector | None:
-        """The newest snapshot of one field, None when there is none yet."""
+    def latest_class_vector(
+        self, run_id: int, field: str, *, unlike: int = 0
+    ) -> ClassVector | None:
+        """The newest snapshot of one field, None when there is none yet.
+
+        With ``unlike``, the newest one whose values are not those of the snapshot of that id.
+        """
         rows = self._rows(
             "SELECT id, step, epoch, wall_time, dtype, data FROM class_vectors"
-            " WHERE run_id = ? AND field = ? ORDER BY id DESC LIMIT 1",
-            (run_id, field),
+            " WHERE run_id = ? AND field = ?"
+            " AND data IS NOT (SELECT data FROM class_vectors WHERE id = ?)"
+            " ORDER BY id DESC LIMIT 1",
+            (run_id, field, unlike),
         )
         if not rows:
             return None
-        return ClassVector._make((*rows[0][:4], self._stack(field, rows)[0]))
+        (values,) = decode_classes(field, [rows[0][4:]], self._path)
+        return ClassVector._make((*rows[0][:4], values))
 
     def versions(self, run_id: int) -> dict[str, int]:
-        """Numbers that grow whenever a run has a new snapshot, or a newly adapted or judged epoch.
+        """Numbers that grow whenever a run has a new snapshot, newly adapted or judged epoch, or
+        new predictions.
 
         They say whether something drawn from these rows is still what the log holds.
         """
@@ -209,10 +222,13 @@ class RunLogReader:
         row = self._rows(
             f"SELECT ({newest} class_vectors WHERE run_id = ?1 AND field = 'weight_norm'),"
             f" ({newest} adaptation_summaries WHERE run_id = ?1)"
-            f" + ({newest} class_vectors WHERE run_id = ?1 AND field = 'ap_bbox')",
+            f" + ({newest} class_vectors WHERE run_id = ?1 AND field = 'ap_bbox'),"
+            # By way of the index, whose last entry is the newest evaluation's last image.
+            " coalesce((SELECT id FROM predictions WHERE run_id = ?1"
+            " ORDER BY step DESC, epoch DESC, image_index DESC LIMIT 1), 0)",
             (run_id,),
         )[0]
-        return {"snapshot": row[0], "epoch": row[1]}
+        return {"snapshot": row[0], "epoch": row[1], "prediction": row[2]}
 
     def adaptations(self, run_id: int, *, after: int = 0) -> list[AdaptationRow]:
         """One row per adaptation and super-group."""
@@ -251,7 +267,46 @@ class RunLogReader:
             " FROM feature_snapshots WHERE run_id = ? AND id > ? ORDER BY id",
             (run_id, after),
         )
-        return [_feature_snapshot(row) for row in rows]
+        return [
+            FeatureSnapshot._make((*row[:5], *decode_features(row[6], row[7], row[5])))
+            for row in rows
+        ]
+
+    def prediction_images(self, run_id: int) -> list[PredictionImage]:
+        """The test images whose predictions are kept, by index, without their pictures."""
+        rows = self._rows(
+            "SELECT image_index, image_id, width, height, truth, coalesce(judged, 'null')"
+            " FROM prediction_images"
+            " WHERE run_id = ? ORDER BY image_index",
+            (run_id,),
+        )
+        decoded = [(*row[:4], *map(json.loads, row[4:])) for row in rows]
+        return [PredictionImage(*row) for row in decoded]
+
+    def prediction_picture(self, run_id: int, index: int) -> bytes | None:
+        """The JPEG of one of these images, at most 640 pixels long; None when there is none."""
+        rows = self._rows(
+            "SELECT picture FROM prediction_images WHERE run_id = ? AND image_index = ?",
+            (run_id, index),
+        )
+        return rows[0][0] if rows else None
+
+    def prediction_moments(self, run_id: int) -> list[tuple[int, int]]:
+        """The (step, epoch) of each evaluation whose predictions are kept, oldest first."""
+        rows = self._rows(
+            "SELECT DISTINCT step, epoch FROM predictions WHERE run_id = ? ORDER BY step, epoch",
+            (run_id,),
+        )
+        return [(step, epoch) for step, epoch in rows]
+
+    def predictions(self, run_id: int, *, step: int) -> list[PredictionRow]:
+        """What the evaluation after ``step`` steps found, by image; empty when there is none."""
+        rows = self._rows(
+            "SELECT id, step, epoch, wall_time, image_index, detections FROM predictions"
+            " WHERE run_id = ? AND step = ? ORDER BY image_index",
+            (run_id, step),
+        )
+        return [PredictionRow._make((*row[:5], json.loads(row[5]))) for row in rows]
 
     def events(self, run_id: int, *, after: int = 0) -> list[Event]:
         """Events of a run, oldest first."""
@@ -270,20 +325,6 @@ class RunLogReader:
     def _distinct(self, table: str, column: str, run_id: int) -> list[str]:
         sql = _DISTINCT.format(table=table, column=column)
         return [row[0] for row in self._rows(sql, {"run_id": run_id})]
-
-    def _stack(self, field: str, rows: Sequence[Any]) -> NDArray[Any]:
-        """Blobs of (..., dtype, data) rows as an array [S, C] in this machine's byte order."""
-        kinds = {(row[4], len(row[5])) for row in rows}
-        if not kinds:
-            return np.empty((0, 0), dtype=np.float32)
-        if len(kinds) > 1:
-            raise RunLogError(
-                f"The snapshots of {field} in {self._path} differ in type or length "
-                f"({sorted(kinds)}): delete this run, it was not written by this program."
-            )
-        dtype = _DTYPES[rows[0][4]]
-        values = np.frombuffer(b"".join([row[5] for row in rows]), dtype=dtype)
-        return values.reshape(len(rows), -1).astype(dtype.newbyteorder("="), copy=False)
 
     def _rows(self, sql: str, values: Any = ()) -> list[Any]:
         with self._connection() as connection:
@@ -337,14 +378,3 @@ def _run(row: Sequence[Any]) -> Run:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value  # SQLite keeps a NaN as NULL
-
-
-def _feature_snapshot(row: Sequence[Any]) -> FeatureSnapshot:
-    feature_dim, subjects, data = row[5:]
-    return FeatureSnapshot._make(
-        (
-            *row[:5],
-            np.frombuffer(subjects, "<i4").astype(np.int32, copy=False),
-            np.frombuffer(data, "<f2").reshape(-1, feature_dim).astype(np.float16, copy=False),
-        )
-    )

@@ -170,6 +170,44 @@ class FeatureSnapshot(NamedTuple):
     data: NDArray[np.float16]
 
 
+@dataclass(frozen=True, slots=True)
+class PredictionImage:
+    """A test image whose predictions are kept, without its picture (`prediction_picture`).
+
+    Attributes:
+        index: 0..N-1.
+        image_id: as in the annotation file.
+        width: of the original image, in pixels, which boxes and masks are in.
+        height: likewise.
+        truth: its objects, as json objects: class (index), box [x1, y1, x2, y2], mask (`size`
+            [height, width] and `counts`, compressed run lengths of COCO), crowd (1 for a region of
+            many objects, whose detections are neither right nor wrong).
+        judged: the classes whose detections are wrong where they match no object; of the others
+            that is not known (LVIS labels each image with some classes only). None: all.
+    """
+
+    index: int
+    image_id: int
+    width: int
+    height: int
+    truth: list[dict[str, Any]]
+    judged: list[int] | None
+
+
+class PredictionRow(NamedTuple):
+    """What one evaluation found on one image: detections as json objects, the best score first.
+
+    Each has class (index), score (0..1), and box and mask as in `PredictionImage.truth`.
+    """
+
+    id: int
+    step: int
+    epoch: int
+    wall_time: float
+    image_index: int
+    detections: list[dict[str, Any]]
+
+
 class Event(NamedTuple):
     """Something worth a mark on every chart."""
 

@@ -178,5 +178,30 @@ _VERSION_2 = (
     "ALTER TABLE commands ADD COLUMN applied_phase TEXT",
 )
 
+_VERSION_3 = (
+    # The picture comes last, so that the rest is read without it.
+    """CREATE TABLE prediction_images (
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        image_index INTEGER NOT NULL,
+        image_id INTEGER NOT NULL,
+        width INTEGER NOT NULL CHECK (width > 0),
+        height INTEGER NOT NULL CHECK (height > 0),
+        truth TEXT NOT NULL CHECK (json_valid(truth)),
+        judged TEXT CHECK (judged IS NULL OR json_valid(judged)),
+        picture BLOB NOT NULL,
+        PRIMARY KEY (run_id, image_index)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE predictions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        step INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        wall_time REAL NOT NULL,
+        image_index INTEGER NOT NULL,
+        detections TEXT NOT NULL CHECK (json_valid(detections))
+    ) STRICT""",
+    "CREATE INDEX predictions_by_step ON predictions (run_id, step, epoch, image_index)",
+)
+
 # Version n is what the first n entries make. Append; never edit an entry that was released.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)

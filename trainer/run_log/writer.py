@@ -23,7 +23,7 @@ from trainer.run_log.committer import Committer
 from trainer.run_log.history import (
     Statement,
     copy,
-    copy_of_probes,
+    copy_of_subjects,
     current_position,
     parts,
     removal,
@@ -217,6 +217,31 @@ class RunLogWriter:
             changes.feature_snapshot(self._run_id, kind, subjects, data, step=step, epoch=epoch)
         )
 
+    def prediction_images(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Name the test images whose predictions are kept; one named before is named anew.
+
+        Keys as in `PredictionImage`, with truth a list of json objects, and picture, a JPEG.
+
+        Raises:
+            ValueError: the indices are not 0..N-1, or truth or judged is no json.
+        """
+        for part in changes.prediction_images(self._run_id, rows):
+            self._committer.put(part)
+
+    def predictions(self, rows: Sequence[Mapping[str, Any]], *, step: int, epoch: int) -> None:
+        """Append what one evaluation found on the images that are kept.
+
+        Args:
+            rows: one an image: image_index, and detections, a list of json objects as in
+                `PredictionRow`, the best score first; empty where nothing was found.
+            step: training steps done.
+            epoch: the epoch at work.
+
+        Raises:
+            ValueError: the detections are no json.
+        """
+        self._committer.put(changes.predictions(self._run_id, rows, step=step, epoch=epoch))
+
     def position(self) -> dict[str, int]:
         """How far the log is, for a checkpoint: rows of this run written later have larger ids.
 
@@ -262,7 +287,7 @@ class RunLogWriter:
                 self._put_and_wait((_REWIND, (self._run_id,)))
             for part in parts(connection, parent_run, position):
                 self._put_and_wait(copy(part, self._run_id), size=part.size)
-            self._put_and_wait(*copy_of_probes(parent_run, self._run_id))
+            self._put_and_wait(*copy_of_subjects(parent_run, self._run_id))
 
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Commit now and have the disk confirm it; False when that took longer (see `problem`).

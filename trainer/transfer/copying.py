@@ -23,6 +23,8 @@ HISTORY = (
     "attempts",
     "feature_probes",
     "feature_snapshots",
+    "prediction_images",
+    "predictions",
 )
 BATCH_BYTES = 4 * 2**20
 _ROW_BYTES = 300  # about what a row costs in memory beside its text and blobs

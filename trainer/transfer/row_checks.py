@@ -21,6 +21,7 @@ from trainer.run_log.schema import STATUSES, RunLogError
 from trainer.run_log.text import checked_name, checked_note, checked_tags
 from trainer.transfer.copying import HISTORY, Row, columns
 from trainer.transfer.errors import untakable
+from trainer.transfer.prediction_checks import check_objects, check_size
 
 WORDS_LENGTH = 10_000  # characters of what should be a few words
 TEXT_LENGTH = 1_000_000  # characters of messages and tracebacks
@@ -110,7 +111,7 @@ _TESTS: dict[str, Test] = {
     **dict.fromkeys(
         ("step", "epoch", "total_steps", "total_epochs", "parent_epoch", "parent_step", "rewinds",
          "class_index", "image_count", "instance_count", "num_groups", "largest_group",
-         "applied_step", "from_step", "to_step", "object_index"),
+         "applied_step", "from_step", "to_step", "object_index", "image_index"),
         count,
     ),
     **dict.fromkeys(
@@ -142,6 +143,7 @@ class RowChecks:
         self._names = {table: columns(table) for table in ("runs", *HISTORY)}
         self._num_classes: dict[int, int] = defaultdict(int)  # by run id
         self._num_probes: dict[int, int] = defaultdict(int)
+        self._image_sizes: dict[int, list[tuple[int, int]]] = defaultdict(list)  # height, width
         self._vectors: dict[tuple[int, str], tuple[str, int]] = {}
         self._more: dict[str, Callable[[dict[str, Any]], None]] = {
             "runs": self._check_run,
@@ -150,6 +152,8 @@ class RowChecks:
             "adaptations": self._check_adaptation,
             "feature_probes": self._check_probe,
             "feature_snapshots": self._check_snapshot,
+            "prediction_images": self._check_image,
+            "predictions": self._check_prediction,
         }
 
     def check(self, table: str, row: Row) -> Row:
@@ -211,6 +215,31 @@ class RowChecks:
             self._require_classes(row["run_id"], subjects)
         else:
             _require_within(subjects, self._num_probes[row["run_id"]], "an object index")
+
+    def _check_image(self, row: dict[str, Any]) -> None:
+        sizes = self._image_sizes[row["run_id"]]
+        if row["image_index"] != len(sizes):
+            raise ValueError(f"image {row['image_index']} comes where {len(sizes)} should")
+        check_size(row["width"], row["height"])
+        sizes.append((row["height"], row["width"]))
+        self._check_objects(row, "truth", "crowd", sizes[-1])
+        if row["judged"] is not None:
+            judged = _parsed(row["judged"])
+            if not isinstance(judged, list) or not all(type(label) is int for label in judged):
+                raise ValueError("judged is no list of class indices")
+            self._require_classes(row["run_id"], np.array(judged, dtype=np.int64))
+
+    def _check_prediction(self, row: dict[str, Any]) -> None:
+        sizes = self._image_sizes[row["run_id"]]
+        if row["image_index"] >= len(sizes):
+            raise ValueError(f"an image index is not one of 0 to {len(sizes) - 1}")
+        self._check_objects(row, "detections", "score", sizes[row["image_index"]])
+
+    def _check_objects(
+        self, row: dict[str, Any], column: str, more: str, size: tuple[int, int]
+    ) -> None:
+        classes = self._num_classes.get(row["run_id"], 0)
+        check_objects(_parsed(row[column]), size=size, num_classes=classes, more=more)
 
     def _require_classes(self, run_id: int, indices: Any) -> None:
         _require_within(indices, self._num_classes.get(run_id, 0), "a class index")
