@@ -27,8 +27,8 @@ from app.looks import (
 from app.steering import knob_label, knobs_of
 from trainer.run_log.rows import CategoryRow
 
-XAxis = Literal["epoch", "step", "time"]
-Transform = Literal["", "ratio", "percent", "per_thousand"]
+XAxis = Literal["epoch", "step", "time", "fork"]
+Transform = Literal["", "ratio", "percent", "per_thousand", "thousandth", "share"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,16 @@ class Line:
 
     Attributes:
         want: rows to fetch, without the cursor: KIND:SUBJECT.
-        name: what the legend and the hover text call it.
+        name: what the legend and the hover text call it; lines of one name are shown and hidden
+            together.
+        run: id of the run whose rows they are; None for the run of the component.
         series: of scalars, the name whose rows make this line.
         column: of class vectors, the column that makes it.
-        transform: ratio (to the first value), percent (times 100), per_thousand (times 1000).
-        panel: 0 for the upper panel, 1 for the lower one.
+        band: of class vectors, the columns of a lower and an upper edge: the line is an area.
+        transform: ratio (to the first value), percent (times 100), per_thousand (times 1000),
+            thousandth (divided by 1000), share (percent of its sum with `rest` at that step).
+        rest: of a share, the name of the scalar that is added to it.
+        panel: 0 for the upmost panel, 1 for the one below it, and so on.
         smooth: draw a running mean over the faint raw values, as far as the reader asks for it.
         hidden: listed in the legend, drawn when clicked there.
     """
@@ -49,9 +54,12 @@ class Line:
     want: str
     name: str
     look: Look
+    run: int | None = None
     series: str = ""
     column: int = 0
+    band: tuple[int, int] | None = None
     transform: Transform = ""
+    rest: str = ""
     panel: int = 0
     smooth: bool = False
     hidden: bool = False
@@ -62,10 +70,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """A y axis: its title with the unit, its scale, and how hover text writes numbers."""
+    """A y axis: its title with the unit, its scale, and how hover text writes numbers.
+
+    `log` is its scale unless the reader chooses one; where `switches` is false, there is no choice.
+    """
 
     title: str
     log: bool = False
+    switches: bool = True
     from_zero: bool = False
     number: str = ".4~g"
     whole: bool = False  # ticks at whole numbers only
@@ -176,6 +188,61 @@ def average_precision(counts: Mapping[str, int], *, measure: Literal["segm", "bb
     )
 
 
+QUANTILES = (10, 25, 50, 75, 90)  # percent; the columns of a group in the rows of `bands`
+
+
+def probability_bands(counts: Mapping[str, int], *, absolute: bool = False) -> Chart:
+    """Spread of the sampling probability within each frequency group (Figure 3b).
+
+    Relative to Eq. 4 (the scale s_c) all classes start at 1, and the bands show how far adaptation
+    drew them apart; absolute, the spread of 1/N_c within a group is in them, too.
+    """
+    field, what, unit = (
+        ("probability", "sampling probability p", "/ 1,000 steps") if absolute
+        else ("scale", "sampling probability relative to Eq. 4", "× Eq. 4")
+    )  # fmt: skip
+    transform: Transform = "per_thousand" if absolute else ""
+    lines = []
+    for place, letter in enumerate("rcf"):
+        first, name = place * len(QUANTILES), frequency_name(letter, counts)
+        for columns in ((0, 4), (1, 3), None):
+            lines.append(
+                Line(
+                    f"bands:{field}", name, FREQUENCY_LOOKS[letter], transform=transform,
+                    column=first + 2, panel=place, steps=True, markers=True,
+                    band=None if columns is None else (first + columns[0], first + columns[1]),
+                )
+            )  # fmt: skip
+    return Chart(
+        key="probability_bands",
+        title="Spread of the sampling probability",
+        caption=f"The {what} within each frequency group (the paper's Figure 3b): the line is the "
+        "median class, the dark band holds half of the classes (25 to 75 %), the light one four "
+        "fifths (10 to 90 %).",
+        empty="No probability has been logged yet: the first comes with the first snapshot.",
+        lines=tuple(lines),
+        panels=tuple(Panel(f"{FREQUENCY_NAMES[letter]}, {unit}", log=absolute) for letter in "rcf"),
+        height=360,
+    )
+
+
+def group_scores(counts: Mapping[str, int]) -> Chart:
+    """Mean score that classes give their own objects, by frequency group (Figure 1b)."""
+    return Chart(
+        key="group_scores",
+        title="Score on own objects",
+        caption="Mean score the classifier gives objects of the right class in training, averaged "
+        "over rare, common and frequent classes (the paper's Figure 1b).",
+        empty="No score has been logged yet: the first comes with the first snapshot.",
+        lines=tuple(
+            Line("groups:score", frequency_name(letter, counts), FREQUENCY_LOOKS[letter],
+                 column=column, markers=True)
+            for column, letter in enumerate("rcf")
+        ),
+        panels=(Panel("mean score, 0 to 1", from_zero=True),),
+    )  # fmt: skip
+
+
 def super_groups() -> Chart:
     """Number of super-groups and the share of classes that DBSCAN calls noise."""
     want = "scalars:adaptation/groups,adaptation/noise_share"
@@ -191,9 +258,54 @@ def super_groups() -> Chart:
             Line(want, "noise", Look(ORANGE, "dash", "diamond"), series="adaptation/noise_share",
                  transform="percent", panel=1, markers=True),
         ),
-        panels=(Panel("groups", from_zero=True, number="d", whole=True),
-                Panel("noise, %", from_zero=True, number=".0f")),
+        panels=(Panel("groups", from_zero=True, number="d", whole=True, switches=False),
+                Panel("noise, %", from_zero=True, number=".0f", switches=False)),
     )  # fmt: skip
+
+
+def resources() -> tuple[Chart, Chart]:
+    """What the trainer uses: processor and memory; and how fast it is, how long it loads, disk."""
+    use, pace = "scalars:system/*", "scalars:images_per_second,loader_seconds,step_seconds"
+    processor = Chart(
+        key="processor",
+        title="Processor and memory",
+        caption="Use by the trainer and its data loaders, about every five seconds: 100 % is one "
+        "processor core, or the whole GPU. Free memory is the machine's.",
+        empty="Nothing has been measured yet: the first values come a few seconds after the start.",
+        lines=(
+            Line(use, "processor", Look(BLUE, "solid", "square"), series="system/cpu_percent",
+                 smooth=True),
+            Line(use, "GPU", Look(VERMILION, "dash", "diamond"), series="system/gpu_percent",
+                 smooth=True),
+            Line(use, "memory", Look(GREEN, "dashdot", "circle"), series="system/memory_mb",
+                 panel=1, transform="thousandth"),
+            Line(use, "free memory", Look(GREY, "dot", "x"), series="system/memory_available_mb",
+                 panel=1, transform="thousandth"),
+            Line(use, "GPU memory", Look(PURPLE, "longdash", "cross"),
+                 series="system/gpu_memory_mb", panel=1, transform="thousandth"),
+        ),
+        panels=(Panel("busy, %", from_zero=True, number=".0f", switches=False),
+                Panel("memory, GB", from_zero=True, number=".2f", switches=False)),
+    )  # fmt: skip
+    speed = Chart(
+        key="speed",
+        title="Speed, loading and disk",
+        caption="Images trained on a second; the share of each step that waited for the data "
+        "loader; and what is free on the disk that holds the runs.",
+        empty="Nothing has been measured yet: the first values come with the first step.",
+        lines=(
+            Line(pace, "images/s", Look(INK, "solid", "circle"), series="images_per_second",
+                 smooth=True),
+            Line(pace, "loading", Look(ORANGE, "dash", "diamond"), series="loader_seconds",
+                 rest="step_seconds", transform="share", panel=1, smooth=True),
+            Line(use, "disk free", Look(BLUE, "dot", "square"), series="system/disk_free_mb",
+                 transform="thousandth", panel=2),
+        ),
+        panels=(Panel("images / s", from_zero=True, switches=False),
+                Panel("loading, %", from_zero=True, number=".1f", switches=False),
+                Panel("free, GB", from_zero=True, number=".1f", switches=False)),
+    )  # fmt: skip
+    return processor, speed
 
 
 KNOB_LOOKS = {
@@ -217,7 +329,7 @@ def knobs(*, fasa: bool) -> Chart:
         panel, look = KNOB_LOOKS.get(name, (0, OTHER_LOOKS[place % len(OTHER_LOOKS)]))
         lines.append(Line(want, knob_label(name), look, series=f"knob/{name}", panel=panel,
                           steps=True, holds=True))  # fmt: skip
-    panels = (Panel("factor"), Panel("weight", from_zero=True))
+    panels = (Panel("factor", switches=False), Panel("weight", from_zero=True, switches=False))
     return Chart(
         key="knobs",
         title="Knobs",

@@ -13,9 +13,16 @@ asks about once a second for what is new and extends the arrays it already holds
 
     scalars:120:loss/*,segm/AP   values by name, a trailing * stands for all names that begin so
     groups:88:probability        mean of a class field over rare, common and frequent classes
+    bands:88:probability         its 10, 25, 50, 75, 90 % quantiles in each of these groups
     classes:88:score:17,23       a class field of chosen classes
+    epochs:88:probability        the last snapshot of each epoch, all C classes; the newest epoch
+                                 comes again, to replace what came of it before
     latest:88:weight_norm        the newest snapshot of a class field, all C classes
     change:88:probability        newest snapshot / the last that differs, all C classes
+
+What did not change is not sent: of `latest`, `change` and the newest of `epochs` there is a row
+only when it differs from the snapshot at the cursor. Of a curve with very many values the lowest
+and highest of equal stretches are sent (see `trainer/run_log/thinning.py`).
 
 The answer (`application/octet-stream`, all numbers little-endian):
 
@@ -46,7 +53,6 @@ Errors are one sentence of plain text: 400 a parameter that cannot be read, 404 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,17 +64,8 @@ from starlette.routing import BaseRoute, Route
 from app.events import History
 from app.figure_routes import figure_routes
 from app.live_answers import NO_STORE, WantError, asked_run, endpoint, whole_number
-from app.live_frames import (
-    FREQUENCIES,
-    Frame,
-    Want,
-    encode,
-    group_means,
-    last_change,
-    matching_names,
-    parse_want,
-    pick_classes,
-)
+from app.live_frames import FREQUENCIES, encode, parse_want
+from app.live_rows import Answers
 from app.run_summary import Summaries
 from app.source import Source
 from trainer.run_log.commands import UNDO_SECONDS
@@ -151,7 +148,8 @@ class LiveData:
         reader, groups = memory.reader, memory.groups
         run = asked_run(reader, request)
         reset = bool(known) and int(known) != run.rewinds
-        frames = [_frame(reader, run, want, 0 if reset else want.after, groups) for want in wants]
+        answers = Answers(reader, run.id, groups.of_class(run))
+        frames = [answers.frame(want, 0 if reset else want.after) for want in wants]
         now = time.time()
         summary = {
             **memory.summaries.of(run, now),
@@ -202,61 +200,3 @@ def _newest_checkpoint(reader: RunLogReader, run: Run) -> dict[str, int] | None:
     """From where the run could go on; None when it would have to start again."""
     kept = reader.checkpoints(run.id)
     return {"step": kept[-1].step, "epoch": kept[-1].epoch} if kept else None
-
-
-def _frame(reader: RunLogReader, run: Run, want: Want, after: int, groups: Groups) -> Frame:
-    if want.kind == "scalars":
-        return _scalar_frame(reader, run.id, want, after)
-    if want.kind in ("latest", "change"):
-        return _newest_frame(reader, run.id, want, after)
-    rows = reader.class_vectors(run.id, want.field, after=after)
-    if not len(rows.ids):
-        return Frame(after)
-    values = np.asarray(rows.values, np.float32)
-    if want.kind == "groups":
-        values = group_means(values, groups.of_class(run))
-    else:
-        values = pick_classes(values, want.classes)
-    return Frame(
-        cursor=int(rows.ids[-1]),
-        wall=np.asarray(rows.wall_times, np.float64),
-        step=np.asarray(rows.steps, np.int32),
-        epoch=np.asarray(rows.epochs, np.int32),
-        series=np.zeros(len(rows.ids), np.int32),
-        values=values,
-        names=FREQUENCIES if want.kind == "groups" else (),
-    )
-
-
-def _scalar_frame(reader: RunLogReader, run_id: int, want: Want, after: int) -> Frame:
-    names: list[str] = matching_names(want.names, reader.scalar_names(run_id))
-    rows = reader.scalars(run_id, names, after=after) if names else []
-    position: Mapping[str, int] = {name: index for index, name in enumerate(names)}
-    return Frame(
-        cursor=max((row.id for row in rows), default=after),
-        wall=np.array([row.wall_time for row in rows], np.float64),
-        step=np.array([row.step for row in rows], np.int32),
-        epoch=np.array([row.epoch for row in rows], np.int32),
-        series=np.array([position[row.name] for row in rows], np.int32),
-        values=np.array([row.value for row in rows], np.float32).reshape(-1, 1),
-        names=tuple(names),
-    )
-
-
-def _newest_frame(reader: RunLogReader, run_id: int, want: Want, after: int) -> Frame:
-    """One row with all classes, or none when the newest snapshot is not past the cursor."""
-    newest = reader.latest_class_vector(run_id, want.field)
-    if newest is None or newest.id <= after:
-        return Frame(after)
-    values = np.asarray(newest.values, np.float32)
-    if want.kind == "change":
-        history = reader.class_vectors(run_id, want.field)
-        values = last_change(np.asarray(history.values, np.float32))
-    return Frame(
-        cursor=newest.id,
-        wall=np.array([newest.wall_time], np.float64),
-        step=np.array([newest.step], np.int32),
-        epoch=np.array([newest.epoch], np.int32),
-        series=np.zeros(1, np.int32),
-        values=values[None, :],
-    )

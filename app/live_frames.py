@@ -24,7 +24,10 @@ ALIGNMENT = 8
 MOST_CLASSES = 64  # columns one `classes` request may name
 FREQUENCIES = ("r", "c", "f")
 
-Kind = Literal["scalars", "groups", "classes", "latest", "change"]
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+BAND_NAMES = tuple(f"{letter} {100 * q:.0f} %" for letter in FREQUENCIES for q in QUANTILES)
+
+Kind = Literal["scalars", "groups", "bands", "classes", "epochs", "latest", "change"]
 Float32 = NDArray[np.float32]
 
 
@@ -34,9 +37,11 @@ class Want:
 
     Attributes:
         kind: scalars (values by name), groups (mean of a class field over rare, common and
-            frequent classes), classes (a class field of chosen classes), latest (the newest
-            snapshot of a class field, all C classes), change (newest probability-like field
-            divided by the last one that differs from it, all C classes).
+            frequent classes), bands (five quantiles of a class field in each of those groups),
+            classes (a class field of chosen classes), epochs (the last snapshot of each epoch of
+            a class field, all C classes), latest (the newest snapshot of a class field, all C
+            classes), change (newest probability-like field divided by the last one that differs
+            from it, all C classes).
         after: cursor: only rows with a greater id are sent.
         names: scalar names; one ending in `*` stands for all names that begin so.
         field: the class field, of every kind but scalars.
@@ -60,7 +65,7 @@ class Frame:
         step, epoch: [S] int32.
         series: [S] int32, index into `names` (scalars only, else 0).
         values: [S, K] float32; NaN where there is no data.
-        names: names of the series (scalars) or of the columns (groups).
+        names: names of the series (scalars) or of the columns (groups, bands).
     """
 
     cursor: int
@@ -131,6 +136,39 @@ def group_means(values: Float32, group: NDArray[np.int8]) -> Float32:
         total = np.where(known, columns, 0.0).sum(axis=1)
         np.divide(total, count, out=means[:, index], where=count > 0, casting="unsafe")
     return means
+
+
+def group_quantiles(values: Float32, group: NDArray[np.int8]) -> Float32:
+    """10, 25, 50, 75 and 90 % quantiles over the classes of each group, NaN left out.
+
+    Between two classes by their straight line, as `numpy.quantile` does.
+
+    Args:
+        values: [S, C].
+        group: [C], index into `FREQUENCIES`.
+
+    Returns:
+        [S, 15] float32, five columns a group; NaN where no class of the group has data.
+    """
+    found = np.full((len(values), len(BAND_NAMES)), np.nan, np.float32)
+    if len(group) != values.shape[1]:  # the classes are not named yet
+        return found
+    for index in range(len(FREQUENCIES)):
+        columns = np.sort(values[:, group == index], axis=1)  # NaN at the end
+        count = np.isfinite(columns).sum(axis=1)
+        rows = np.flatnonzero(count)
+        for place, quantile in enumerate(QUANTILES):
+            position = quantile * (count[rows] - 1)
+            low = position.astype(np.intp)
+            below = columns[rows, low].astype(np.float64)
+            above = columns[rows, np.minimum(low + 1, count[rows] - 1)].astype(np.float64)
+            found[rows, index * len(QUANTILES) + place] = below + (position - low) * (above - below)
+    return found
+
+
+def last_of_each_epoch(epochs: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Row of the last snapshot of each epoch; `epochs` is [S] and never falls."""
+    return np.flatnonzero(np.append(np.diff(epochs) != 0, True)[: len(epochs)])
 
 
 def pick_classes(values: Float32, classes: Sequence[int]) -> Float32:
