@@ -8,6 +8,7 @@ asks about once a second for what is new and extends the arrays it already holds
     GET /live/runs/ID/categories         JSON: name, frequency and counts of the C classes
     GET /live/runs/ID/marks              JSON: what happened in the run, see `app/events.py`
     GET /live/runs/ID/figures/NAME       JSON or CSV: see `app/figure_routes.py`
+    GET /live/runs/ID/detections, ...    see `app/detection_routes.py`
 
 `want` may be repeated (at most 32 times); each is KIND:AFTER:SUBJECT, AFTER being the cursor:
 
@@ -61,6 +62,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from app.detection_routes import DetectionRoutes
 from app.events import History
 from app.figure_routes import figure_routes
 from app.live_answers import NO_STORE, WantError, asked_run, endpoint, whole_number
@@ -120,6 +122,7 @@ class LiveData:
             Route("/live/runs/{run_id}/categories", endpoint(self.run_categories)),
             Route("/live/runs/{run_id}/marks", endpoint(self.run_marks)),
             *figure_routes(lambda: self.open().reader),
+            *DetectionRoutes(lambda: self.open().reader).routes(),
         ]
 
     def run_list(self, request: Request) -> Response:
