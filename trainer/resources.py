@@ -23,10 +23,7 @@ MEMORY_AVAILABLE = "system/memory_available_mb"
 DISK_FREE = "system/disk_free_mb"
 GPU = "system/gpu_percent"
 GPU_MEMORY = "system/gpu_memory_mb"
-GPU_MEMORY_AVAILABLE = "system/gpu_memory_available_mb"
-RESOURCES = (
-    CPU, MEMORY, MEMORY_AVAILABLE, DISK_FREE, GPU, GPU_MEMORY, GPU_MEMORY_AVAILABLE,
-)  # fmt: skip
+RESOURCES = (CPU, MEMORY, MEMORY_AVAILABLE, DISK_FREE, GPU, GPU_MEMORY)
 
 EVERY = 5.0  # seconds between two measurements
 _MEGABYTE = 1e6
@@ -96,7 +93,7 @@ class ResourceMonitor:
         if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             return {}
         free, total = torch.cuda.mem_get_info()
-        use = {GPU_MEMORY: (total - free) / _MEGABYTE, GPU_MEMORY_AVAILABLE: free / _MEGABYTE}
+        use = {GPU_MEMORY: (total - free) / _MEGABYTE}
         if self._gpu_tells_use:
             try:
                 use[GPU] = float(torch.cuda.utilization())
