@@ -9,13 +9,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from app.config_form import (
-    changes_of,
-    command_line,
-    config_form,
-    edited_values,
-    problem_of,
-)
+from app.config_checks import changes_of, command_line, problems_of
+from app.config_form import config_form, edited_values
 from app.notices import notice
 from app.source import run_log_path, source
 from trainer.config import (
@@ -234,7 +229,7 @@ class Successor:
 
     def problem(self) -> str | None:
         """Why it cannot start, in one sentence; None when it can."""
-        problem = problem_of(self.edited, given=self.values)
+        problem = next(iter(problems_of(self.edited, given=self.values).values()), None)
         if problem or self.checkpoint is None:
             return problem
         if self.edited["epochs"] <= self.checkpoint.epoch:

@@ -6,128 +6,27 @@ from the field. Values are plain json, as the run log keeps them.
 
 from __future__ import annotations
 
-import functools
 import math
-import os
-import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import streamlit as st
 
-from app.source import run_log_path
-from trainer.config import (
-    ConfigError,
-    RunConfig,
-    load_config,
-)
-from trainer.data_paths import BACKBONE_WORDS, check_paths, path_knobs
+from app.config_checks import MOST_SHOWN, changes_of, shown
+from app.config_knobs import Knob, knobs
 
-DATA_VARIABLE = "FASA_DATA"  # folders with data a form may name, separated as in PATH
 OPEN_GROUP = "FASA"
-LARGEST_IN_BROWSER = 2**53 - 1  # a browser's numbers are exact up to here
-MOST_SHOWN = 120  # characters of one value
-
-Kind = Literal["switch", "choice", "whole number", "number", "text"]
-
-
-@dataclass(frozen=True)
-class Knob:
-    """One field of `RunConfig` as the form shows it."""
-
-    name: str
-    group: str
-    unit: str
-    description: str
-    kind: Kind
-    choices: tuple[str, ...]
-    bounds: str
-    default: Any
-
-    def finds(self, words: str) -> bool:
-        """Whether a search for `words` finds it, by name, meaning, unit, group or choice."""
-        text = " ".join([self.name, self.description, self.unit, self.group, *self.choices])
-        text = f"{text} {text.replace('_', ' ')}".lower()
-        return all(word in text for word in words.lower().split())
-
-    def kind_of(self, value: Any) -> Kind:
-        """How a value is edited: a number too large for a browser is edited as text."""
-        if self.kind == "whole number" and abs(value) > LARGEST_IN_BROWSER:
-            return "text"
-        return self.kind
-
-    def to_widget(self, value: Any) -> Any:
-        """A configuration's value as the widget holds it."""
-        if self.kind_of(value) != "text":
-            return float(value) if self.kind == "number" else value
-        if isinstance(value, list):
-            return ", ".join(map(str, value))
-        return "" if value is None else str(value)
-
-    def from_widget(self, content: Any) -> Any:
-        """What a widget holds as a configuration's value; text that is none is kept as it is."""
-        if not isinstance(content, str) or self.kind == "choice":
-            return content
-        if isinstance(self.default, list):
-            return [_whole(part) for part in content.split(",") if part.strip()]
-        if self.kind == "whole number":
-            return _whole(content)
-        text = content.strip()
-        return text if text or self.default is not None else None
-
-
-def _whole(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:  # among them a number of thousands of digits
-        return text.strip()
-
-
-@functools.cache
-def knobs() -> dict[str, Knob]:
-    """Every field of `RunConfig`, in its order."""
-    defaults = RunConfig().model_dump(mode="json")
-    return {name: _knob(name, field, defaults[name]) for name, field in _FIELDS.items()}
-
-
-_FIELDS = RunConfig.model_fields
-_KINDS: dict[Any, Kind] = {bool: "switch", int: "whole number", float: "number"}
-
-
-def _knob(name: str, field: Any, default: Any) -> Knob:
-    is_choice = get_origin(field.annotation) is Literal
-    return Knob(
-        name=name,
-        group=field.json_schema_extra["group"],
-        unit=field.json_schema_extra["unit"],
-        description=field.description,
-        kind="choice" if is_choice else _KINDS.get(field.annotation, "text"),
-        choices=get_args(field.annotation) if is_choice else (),
-        bounds=_bounds(field.metadata),
-        default=default,
-    )
-
-
-def _bounds(metadata: Sequence[Any]) -> str:
-    """Bounds in words: "1 to 10", "above 0", "at least 0, below 1"."""
-    limit = {
-        name: getattr(rule, name)
-        for rule in metadata
-        for name in ("ge", "gt", "le", "lt")
-        if hasattr(rule, name)
-    }
-    if set(limit) == {"ge", "le"}:
-        return f"{limit['ge']} to {limit['le']}"
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    return ", ".join(f"{words[name]} {limit[name]}" for name in words if name in limit)
+LONGEST_IN_ADDRESS = 300  # characters of one value; a longer one is left out of the address
 
 
 def config_form(
-    values: Mapping[str, Any], *, key: str, changeable: Collection[str] | None
+    values: Mapping[str, Any],
+    *,
+    key: str,
+    changeable: Collection[str] | None,
+    problems: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Draw the form; returns the values as edited, which may break a rule (see `problem_of`).
+    """Draw the form; returns the values as edited, which may break a rule (see `problems_of`).
 
     Edits survive a search, which hides knobs, and other `values`: an unedited knob follows them.
 
@@ -135,10 +34,10 @@ def config_form(
         values: a configuration as json; what is missing has its default.
         key: identity of the form in this session.
         changeable: the knobs that may be edited; None for all.
+        problems: knob to the sentence that is said beside it.
     """
     known = knobs()
-    form = _Form(values, key, changeable)
-    summary = st.container(gap="xsmall")
+    form = _Form(values, key, changeable, problems or {})
     wanted = st.text_input(
         "find a knob", type="search", live=True, key=f"{key}-find", label_visibility="collapsed",
         placeholder="find a knob: alpha, learning rate, sampling, px",
@@ -147,9 +46,41 @@ def config_form(
         form.draw_found([knob for knob in known.values() if knob.finds(wanted)], wanted)
     else:
         form.draw_groups(list(known.values()))
-    with summary:
-        form.draw_changes()
     return form.edited()
+
+
+def draw_changes(
+    values: Mapping[str, Any], *, key: str, changeable: Collection[str] | None
+) -> None:
+    """What differs from the given values in the form of that key, each with a way back."""
+    _Form(values, key, changeable).draw_changes()
+
+
+def take_address(values: Mapping[str, Any], *, key: str) -> None:
+    """Set a form that is opened for the first time to the edits that the address holds."""
+    places = {f"{key}-knob-{name}": name for name in knobs()}
+    if any(place in st.session_state for place in places):
+        return
+    for place, name in places.items():
+        text = st.query_params.get(name)
+        if text is None or len(text) > LONGEST_IN_ADDRESS:
+            continue
+        try:
+            content = knobs()[name].from_address(text)
+        except ValueError:
+            continue  # a mistyped address: the knob keeps its value, and the address loses it
+        if knobs()[name].kind_of(values[name]) == knobs()[name].kind:
+            st.session_state[place] = content
+
+
+def keep_in_address(changes: Mapping[str, Any]) -> None:
+    """Let the address hold exactly these edits."""
+    for name, knob in knobs().items():
+        text = knob.to_address(changes[name]) if name in changes else None
+        if text is not None and len(text) <= LONGEST_IN_ADDRESS:
+            st.query_params[name] = text
+        elif name in st.query_params:
+            del st.query_params[name]
 
 
 def edited_values(
@@ -163,10 +94,15 @@ class _Form:
     """One form in one run of the script; what was edited lives in the session, by knob."""
 
     def __init__(
-        self, values: Mapping[str, Any], key: str, changeable: Collection[str] | None
+        self,
+        values: Mapping[str, Any],
+        key: str,
+        changeable: Collection[str] | None,
+        problems: Mapping[str, str] | None = None,
     ) -> None:
         self._values = {name: values.get(name, knob.default) for name, knob in knobs().items()}
         self._key, self._changeable = key, changeable
+        self._problems = problems or {}
         self._follow_values()
 
     def _follow_values(self) -> None:
@@ -210,8 +146,14 @@ class _Form:
         for group in dict.fromkeys(knob.group for knob in all_knobs):
             members = [knob for knob in all_knobs if knob.group == group]
             changed = sum(self._is_changed(knob) for knob in members)
-            label = f"{group} · {changed} changed" if changed else group
-            with st.expander(label, expanded=group == OPEN_GROUP, key=f"{self._key}-in-{group}"):
+            refused = sum(knob.name in self._problems for knob in members)
+            counts = [f"{changed} changed"] * bool(changed) + [f"{refused} refused"] * bool(refused)
+            label = " · ".join([group, *counts])
+            # As it was when the form was opened: a group does not shut when its last edit goes.
+            is_open = st.session_state.setdefault(
+                f"{self._key}-open-{group}", group == OPEN_GROUP or bool(changed)
+            )
+            with st.expander(label, expanded=is_open, key=f"{self._key}-in-{group}"):
                 if not all(self._may_change(knob.name) for knob in members):
                     st.caption(f"Greyed out is what is {FIXED}")
                 self._draw(members)
@@ -229,6 +171,9 @@ class _Form:
             for knob in members:
                 with st.container(gap="xxsmall"):
                     self._widget(knob)
+                    if knob.name in self._problems:
+                        with st.container(key=f"{self._key}-refused-{knob.name}"):
+                            st.text(self._problems[knob.name])
                     st.caption(_meaning(knob, changed=self._is_changed(knob)))
 
     def _widget(self, knob: Knob) -> None:
@@ -252,9 +197,9 @@ class _Form:
         elif kind == "choice":
             st.selectbox(options=knob.choices, filter_mode=None, **common)
         elif kind == "whole number":
-            st.number_input(step=1, **common)
+            st.number_input(value=None, step=1, **common)
         elif kind == "number":
-            st.number_input(step=_step(knob.default), format="%.10g", **common)
+            st.number_input(value=None, step=_step(knob.default), format="%.10g", **common)
         else:
             st.text_input(placeholder="none", **common)
 
@@ -291,61 +236,3 @@ def _escaped(text: str) -> str:
 def _step(default: float) -> float:
     """A step that changes the second digit: 0.1 for 1.1, 0.0001 for 0.001."""
     return 10.0 ** (math.floor(math.log10(default)) - 1) if default else 0.01
-
-
-def changes_of(values: Mapping[str, Any], edited: Mapping[str, Any]) -> dict[str, Any]:
-    """The edited values that differ."""
-    return {name: value for name, value in edited.items() if value != values[name]}
-
-
-def shown(value: Any) -> str:
-    """A value as a person reads it, one line and not too long."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    text = " ".join(text.split()) if value is not None else "none"
-    half = MOST_SHOWN // 2  # both ends of a path say something
-    return text if len(text) <= MOST_SHOWN else f"{text[: half - 1]}…{text[-half:]}"
-
-
-def data_folders() -> list[Path]:
-    """Where the paths a browser sends may lead: `FASA_DATA`, and the data sets made here."""
-    named = os.environ.get(DATA_VARIABLE, "").split(os.pathsep)
-    return [*(Path(folder) for folder in named if folder), run_log_path().parent / "datasets"]
-
-
-def problem_of(edited: Mapping[str, Any], *, given: Mapping[str, Any]) -> str | None:
-    """Why edited values cannot start a run, in one sentence; None when they can.
-
-    Paths must lead to something inside `data_folders`, but for those that were given: no browser
-    chose them.
-    """
-    try:
-        config = load_config(dict(edited))
-        kept = [name for name in path_knobs() if edited[name] == given[name]]
-        chosen = config.model_copy(update=dict.fromkeys(kept))
-        check_paths(chosen, data_folders())
-    except ConfigError as error:
-        return str(error)
-    for name in path_knobs():
-        path = getattr(chosen, name)
-        if path is not None and path not in BACKBONE_WORDS and not os.path.exists(path):
-            return (
-                f"{name} is '{shown(path)}', but nothing is there: check its spelling, or put the "
-                "data there"
-            )
-    return None
-
-
-def command_line(words: Sequence[str], changes: Mapping[str, Any]) -> str:
-    """The command that does the same, quoted for a shell; it is only ever shown."""
-    flags: list[str] = []
-    for name, value in changes.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            flags.append(f"--{flag}" if value else f"--no-{flag}")
-            continue
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        text = "none" if value is None else text
-        flags += [f"--{flag}={text}"] if text.startswith("-") else [f"--{flag}", text]
-    return shlex.join([*words, *flags])

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from app import config_form
+from app import config_knobs
 from trainer.config import ConfigError, check_live, live_knobs, load_config
 from trainer.run_log.commands import COMMAND_KINDS, send_command
 from trainer.run_log.rows import Run
@@ -47,7 +47,7 @@ def knob_label(name: str) -> str:
 def knobs_of(*, fasa: bool) -> list[Knob]:
     """The knobs of a run that can change while it trains; a baseline has none of FASA's."""
     place = {name: index for index, name in enumerate(LABELS)}
-    described = config_form.knobs()
+    described = config_knobs.knobs()
     known = [described[name] for name in live_knobs()]
     known.sort(key=lambda knob: place.get(knob.name, len(place)))
     return [

@@ -4,7 +4,8 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from app.config_form import changes_of, knobs
+from app.config_checks import changes_of
+from app.config_knobs import knobs
 from trainer.config import RunConfig
 
 DEFAULTS = RunConfig().model_dump(mode="json")
@@ -15,12 +16,13 @@ WIDGETS = ("toggle", "selectbox", "number_input", "text_input")
 def _page() -> None:
     import streamlit as st
 
-    from app.config_form import config_form
+    from app.config_form import config_form, draw_changes
 
-    given = st.session_state["given"]
-    st.session_state["edited"] = config_form(
-        given, key="form", changeable=st.session_state["changeable"]
-    )
+    given, changeable = st.session_state["given"], st.session_state["changeable"]
+    summary = st.container()
+    st.session_state["edited"] = config_form(given, key="form", changeable=changeable)
+    with summary:
+        draw_changes(given, key="form", changeable=changeable)
 
 
 def open_form(values: dict[str, Any] | None = None, changeable: Any = None) -> AppTest:

@@ -3,7 +3,7 @@
 data          imports no other room
 fasa_core     torch, numpy and the standard library; scikit-learn in super_groups.py alone
 trainer       may import data and fasa_core; its run_log only numpy and the standard library
-app           may import trainer.run_log, trainer.config and trainer.data_paths, and never torch
+app           may import trainer.run_log, config, data_paths and presets of trainer, never torch
 """
 
 import ast
@@ -51,7 +51,7 @@ RUNS_CODE = ("subprocess", "multiprocessing", "pty", "pickle", "marshal", "shelv
 RULES = {
     "app": Rule(
         never=("torch", "torchvision", "fasa_core", "data", "trainer", *RUNS_CODE),
-        still=("trainer.run_log", "trainer.config", "trainer.data_paths"),
+        still=("trainer.run_log", "trainer.config", "trainer.data_paths", "trainer.presets"),
     ),
     "data": Rule(never=("app", "fasa_core", "trainer")),
     "fasa_core": Rule(only=("fasa_core", "torch", "numpy")),

@@ -23,7 +23,7 @@ from opened_form import (
 )
 from streamlit.testing.v1 import AppTest
 
-from app.config_form import DATA_VARIABLE, command_line, problem_of
+from app.config_checks import DATA_VARIABLE, command_line, problems_of
 from app.source import RUNS_VARIABLE
 from trainer.config import RunConfig, fork_knobs, load_config
 
@@ -139,7 +139,7 @@ def test_every_knob_can_be_edited(others: dict[str, Any]) -> None:
     rerun(page)
     assert edited(page) == others
     assert len(texts(page)) == len(others) - 1
-    assert problem_of(edited(page), given=DEFAULTS) is None
+    assert problems_of(edited(page), given=DEFAULTS) == {}
 
 
 @given(st.data())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from opened_form import DEFAULTS, KNOBS, changes, edited, find, open_form, rerun, texts, widget
 
-from app.config_form import DATA_VARIABLE, problem_of, shown
+from app.config_checks import DATA_VARIABLE, problems_of, shown
 from app.source import RUNS_VARIABLE
 from trainer.config import RunConfig
 from trainer.data_paths import path_knobs
@@ -48,8 +48,7 @@ def beyond_bounds() -> Iterator[tuple[str, float]]:
 
 @pytest.mark.parametrize(("name", "value"), list(beyond_bounds()))
 def test_a_value_out_of_bounds_is_refused_in_a_sentence(name: str, value: float) -> None:
-    problem = problem_of(DEFAULTS | {name: value}, given=DEFAULTS)
-    assert problem is not None
+    problem = problems_of(DEFAULTS | {name: value}, given=DEFAULTS)[name]
     assert problem.startswith(f"{name} is ")
     assert " but input should be " in problem
 
@@ -67,7 +66,7 @@ def test_a_value_out_of_bounds_reaches_the_check() -> None:
     page = open_form()
     widget(page, "alpha").set_value(99.0)
     assert changes(rerun(page)) == {"alpha": 99.0}
-    assert str(problem_of(edited(page), given=DEFAULTS)).startswith("alpha is 99.0, but ")
+    assert problems_of(edited(page), given=DEFAULTS)["alpha"].startswith("alpha is 99.0, but ")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,8 @@ def test_a_value_out_of_bounds_reaches_the_check() -> None:
         ("milestones", "8, x", [8, "x"]),
         ("milestones", "9" * 5000, ["9" * 5000]),
         ("anchor_sizes", "16 32", ["16 32"]),
-        ("epochs", None, 0),
+        ("epochs", None, None),
+        ("alpha", None, None),
         ("anchor_sizes", "", []),
     ],
 )
@@ -84,7 +84,7 @@ def test_what_is_no_value_is_refused_not_guessed(name: str, content: Any, value:
     page = open_form()
     widget(page, name).set_value(content)
     assert changes(rerun(page)) == {name: value}
-    assert str(problem_of(edited(page), given=DEFAULTS)).startswith(name)
+    assert problems_of(edited(page), given=DEFAULTS)[name].startswith(name)
     assert len(max(texts(page), key=len)) < 200
 
 
@@ -161,8 +161,7 @@ def test_a_path_outside_the_data_folders_is_refused(kind: str, name: str, data: 
     page = open_form(given)
     widget(page, name).set_value(text)
     assert changes(rerun(page)) == {name: text}
-    problem = problem_of(edited(page), given=given)
-    assert problem is not None
+    problem = problems_of(edited(page), given=given)[name]
     assert problem.startswith(f"{name} is '")
     assert "not inside" in problem or (kind == "long" and "nothing is there" in problem)
     assert len(problem) < 600
@@ -174,17 +173,17 @@ def test_paths_inside_are_taken_and_those_of_the_parent_stay(data: Path, tmp_pat
     images = tmp_path / "runs" / "datasets" / "own"
     images.mkdir(parents=True)
     inside = {"annotations": f"{data}/inside/a b.json", "images": str(images)}
-    problem = problem_of(DEFAULTS | inside, given=DEFAULTS)
-    assert problem == (
+    problems = problems_of(DEFAULTS | inside, given=DEFAULTS)
+    assert problems["annotations"] == (
         f"annotations is '{inside['annotations']}', but nothing is there: check its spelling, or "
         "put the data there"
     )
     (data / "a b.json").touch()
-    assert problem_of(DEFAULTS | inside, given=DEFAULTS) is None
+    assert problems_of(DEFAULTS | inside, given=DEFAULTS) == {}
     parent = DEFAULTS | {"annotations": "/elsewhere/a.json", "images": "/elsewhere"}
-    assert problem_of(parent | {"alpha": 1.3}, given=parent) is None  # queued by a command
-    problem = problem_of(parent | {"images": "/elsewhere/else"}, given=parent)
-    assert str(problem).startswith("images is '/elsewhere/else'")
+    assert problems_of(parent | {"alpha": 1.3}, given=parent) == {}  # queued by a command
+    problems = problems_of(parent | {"images": "/elsewhere/else"}, given=parent)
+    assert problems["images"].startswith("images is '/elsewhere/else'")
 
 
 def test_without_a_data_folder_only_our_own_data_sets_are_open(
@@ -194,9 +193,9 @@ def test_without_a_data_folder_only_our_own_data_sets_are_open(
     own = tmp_path / "runs" / "datasets"
     own.mkdir(parents=True)
     named = {"annotations": str(own), "images": str(tmp_path)}
-    assert str(problem_of(DEFAULTS | named, given=DEFAULTS)).startswith("images is ")
+    assert problems_of(DEFAULTS | named, given=DEFAULTS)["images"].startswith("images is ")
     monkeypatch.setenv(DATA_VARIABLE, os.pathsep.join([f"{tmp_path}/none", str(tmp_path)]))
-    assert problem_of(DEFAULTS | named, given=DEFAULTS) is None
+    assert problems_of(DEFAULTS | named, given=DEFAULTS) == {}
 
 
 def test_path_knobs_are_cleared_by_an_empty_text(data: Path) -> None:
