@@ -77,6 +77,10 @@ def test_class_vectors_by_cursor(reader: RunLogReader) -> None:
     assert latest is not None
     assert (latest.id, latest.step) == (found.ids[-1], 4)
     assert latest.values.tolist() == found.values[-1].tolist()
+    by_then = reader.latest_class_vector(1, "probability", step=2)
+    assert by_then is not None
+    assert (by_then.step, by_then.values.tolist()) == (2, found.values[1].tolist())
+    assert reader.latest_class_vector(1, "probability", step=0) is None
 
 
 def test_what_is_not_there_is_empty(reader: RunLogReader) -> None:
@@ -141,6 +145,7 @@ def test_every_query_goes_through_an_index(filled: Path, reader: RunLogReader) -
     reader.class_fields(1)
     reader.class_vectors(1, "probability", after=3)
     reader.latest_class_vector(1, "probability")
+    reader.latest_class_vector(1, "probability", step=3)
     reader.adaptations(1, after=3)
     reader.adaptation_summaries(1, after=3)
     reader.events(1, after=3)

@@ -194,18 +194,19 @@ class RunLogReader:
         )
 
     def latest_class_vector(
-        self, run_id: int, field: str, *, unlike: int = 0
+        self, run_id: int, field: str, *, unlike: int = 0, step: int | None = None
     ) -> ClassVector | None:
         """The newest snapshot of one field, None when there is none yet.
 
-        With ``unlike``, the newest one whose values are not those of the snapshot of that id.
+        With ``unlike``, the newest one whose values are not those of the snapshot of that id;
+        with ``step``, the newest one of those at or before that step.
         """
         rows = self._rows(
             "SELECT id, step, epoch, wall_time, dtype, data FROM class_vectors"
-            " WHERE run_id = ? AND field = ?"
+            " WHERE run_id = ? AND field = ? AND step <= ?"
             " AND data IS NOT (SELECT data FROM class_vectors WHERE id = ?)"
             " ORDER BY id DESC LIMIT 1",
-            (run_id, field, unlike),
+            (run_id, field, 2**63 - 1 if step is None else step, unlike),
         )
         if not rows:
             return None
