@@ -10,7 +10,7 @@ import pickle
 from collections import Counter
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,37 @@ from data.annotations import AnnotationError
 from data.categories import Category, as_frequency, frequency_from_image_count
 from data.lvis import CheckedLVIS, image_file_name
 
-__all__ = ["AnnotationError", "DetectionDataset"]
+__all__ = ["AnnotationError", "DetectionDataset", "ImageAnnotation"]
 
 # Headers of this many images are read at the start, so that a wrong folder shows at once.
 _SIZES_CHECKED_AT_LOAD = 1000
+
+
+@dataclass(frozen=True)
+class ImageAnnotation:
+    """What an annotation file says of one image.
+
+    Attributes:
+        image_id: the json's number of the image.
+        width: in pixels.
+        height: in pixels.
+        boxes: float32 [M,4] xyxy within the image; its objects first, then its crowd regions.
+        labels: int64 [M].
+        masks: M compressed run-length codes, ``size`` [H,W] and ``counts`` as text.
+        num_objects: N, how many of the M are single objects.
+        absent: classes that are certainly not in the image (LVIS's negative set).
+        not_exhaustive: classes of which not every object is annotated (LVIS).
+    """
+
+    image_id: int
+    width: int
+    height: int
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    masks: list[dict[str, Any]]
+    num_objects: int
+    absent: list[int]
+    not_exhaustive: list[int]
 
 
 class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
@@ -66,7 +93,7 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         )
         label_of = {category.id: category.index for category in self.categories}
         records = [
-            _record(image, _objects(index, image_id), label_of)
+            _record(image, index.img_ann_map.get(image_id, ()), label_of)
             for image_id, image in index.imgs.items()
         ]
         if skip_unannotated:
@@ -105,6 +132,26 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         """``boxes`` and ``labels`` of item ``i`` as its target has them; reads no image."""
         record = self._record_of(i)
         return torch.from_numpy(record["boxes"].copy()), torch.from_numpy(record["labels"].copy())
+
+    def annotation(self, i: int) -> ImageAnnotation:
+        """All that the json says of item ``i``, crowd regions included; reads no image."""
+        record = self._record_of(i)
+        crowds = record["crowds"]
+        height, width = record["height"], record["width"]
+        return ImageAnnotation(
+            image_id=record["image_id"],
+            width=width,
+            height=height,
+            boxes=np.concatenate([record["boxes"], crowds["boxes"]]),
+            labels=np.concatenate([record["labels"], crowds["labels"]]),
+            masks=[
+                _compressed(_run_length_code(mask, height, width))
+                for mask in (*record["masks"], *crowds["masks"])
+            ],
+            num_objects=len(record["labels"]),
+            absent=record["absent"],
+            not_exhaustive=record["not_exhaustive"],
+        )
 
     def __getitem__(self, i: int) -> tuple[Tensor, dict[str, Any]]:
         """Image uint8 [3,H,W] RGB and its target.
@@ -211,19 +258,35 @@ def _same_categories(
 
 
 def _record(
-    image: dict[str, Any], objects: list[dict[str, Any]], label_of: dict[int, int]
+    image: dict[str, Any], annotations: Sequence[dict[str, Any]], label_of: dict[int, int]
 ) -> dict[str, Any]:
-    boxes = np.array([a["bbox"] for a in objects], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
     limit = [image["width"], image["height"]] * 2
+    single = [a for a in annotations if not a.get("iscrowd", 0)]
+    crowds = [a for a in annotations if a.get("iscrowd", 0)]
     return {
         "image_id": image["id"],
         "file_name": image_file_name(image),
         "width": image["width"],
         "height": image["height"],
+        **_regions(single, limit, label_of),
+        "crowds": _regions(crowds, limit, label_of),
+        # A test set may name classes that the training set does not have.
+        "absent": [label_of[c] for c in image.get("neg_category_ids", ()) if c in label_of],
+        "not_exhaustive": [
+            label_of[c] for c in image.get("not_exhaustive_category_ids", ()) if c in label_of
+        ],
+    }
+
+
+def _regions(
+    annotations: Sequence[dict[str, Any]], limit: Sequence[float], label_of: dict[int, int]
+) -> dict[str, Any]:
+    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return {
         "boxes": np.clip(boxes, 0, limit).astype(np.float32),
-        "labels": np.array([label_of[a["category_id"]] for a in objects], dtype=np.int64),
-        "masks": [a["segmentation"] for a in objects],
+        "labels": np.array([label_of[a["category_id"]] for a in annotations], dtype=np.int64),
+        "masks": [a["segmentation"] for a in annotations],
     }
 
 
@@ -283,3 +346,10 @@ def _run_length_code(mask: Any, height: int, width: int) -> Any:
     # pycocotools takes a part of four numbers for a box: parts of fewer than three points go.
     parts = [part for part in mask if len(part) >= 6]
     return mask_tools.merge(mask_tools.frPyObjects(parts, height, width))
+
+
+def _compressed(code: Any) -> dict[str, Any]:
+    """A run-length code as json can hold it."""
+    counts = code["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+    return {"size": [int(side) for side in code["size"]], "counts": text}

@@ -44,7 +44,7 @@ def test_everything_is_streamed(folder: RunsFolder, finished: int) -> None:
     assert set(reader.class_fields(finished)) == {
         "observed_rois", "virtual_features", "probability", "scale", "super_group", "decision",
         "training_loss", "validation_loss", "prior_norm", "prior_spread", "weight_norm", "score",
-        "ap_segm", "ap_bbox",
+        "bias", "ap_segm", "ap_bbox",
     }  # fmt: skip
     names = set(reader.scalar_names(finished))
     assert {f"loss/{n}" for n in ("total", "classifier", "virtual", "box", "mask")} <= names

@@ -254,6 +254,10 @@ class RunConfig(BaseModel):
         2500, "Log", "bound on the objects of all classes together; every class keeps one",
         unit="objects", ge=1, le=50_000,
     )  # fmt: skip
+    gallery_images: int = knob(
+        32, "Log", "test images whose predictions every evaluation keeps, those with rare classes "
+        "first; 0 for none", unit="images", ge=0, le=1000,
+    )  # fmt: skip
     keep_every: int = knob(
         4, "Log", "keep the checkpoint of every n-th epoch too; 0 for none", unit="epochs", ge=0
     )

@@ -22,6 +22,7 @@ from trainer.control import PHASES, Moment, RunControl, StopRequested
 from trainer.evaluation import EvaluationResult
 from trainer.feature_probe import FeatureProbe
 from trainer.knobs import Knobs
+from trainer.predictions import PredictionGallery
 from trainer.recorder import Recorder
 from trainer.schedule import learning_rate_factor, load_memory, set_learning_rate
 from trainer.trainable_model import TrainableModel
@@ -74,6 +75,7 @@ class Trainer:
         control: what people ask of the run.
         knobs: what they can turn while it trains.
         probe: takes snapshots of features.
+        gallery: keeps what evaluations predict on some test images.
         keeper: of the checkpoints.
         console: what the terminal shows.
         device: where the model is.
@@ -91,6 +93,7 @@ class Trainer:
         control: RunControl,
         knobs: Knobs,
         probe: FeatureProbe,
+        gallery: PredictionGallery,
         keeper: CheckpointKeeper,
         console: Console,
         device: torch.device,
@@ -104,6 +107,7 @@ class Trainer:
         self.control = control
         self.knobs = knobs
         self.probe = probe
+        self.gallery = gallery
         self.keeper = keeper
         self.console = console
         self.device = device
@@ -304,6 +308,7 @@ class Trainer:
         if result is None:
             return
         self.recorder.evaluation(result, step=self.at.step, epoch=self.at.epoch)
+        self.gallery.record(result.records, step=self.at.step, epoch=self.at.epoch)
         shown = "  ".join(
             f"{name} {result.metrics[f'segm/{name}']:.1f}"
             for name in ("AP", "AP_r", "AP_c", "AP_f")

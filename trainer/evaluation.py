@@ -118,10 +118,12 @@ class EvaluationResult:
             "bbox/AP_f", "bbox/AP_small", "bbox/AP_medium", "bbox/AP_large", and the same for
             "segm/...". A figure with no ground truth to average over is left out.
         per_class: "bbox" and "segm" -> float32[C], percent, NaN for a class without ground truth.
+        records: the detections it was computed from.
     """
 
     metrics: dict[str, float]
     per_class: dict[str, npt.NDArray[np.float32]]
+    records: Sequence[Mapping[str, Any]]
 
 
 def evaluate_detections(
@@ -167,7 +169,7 @@ def evaluate_detections(
     kept = list(records)
     if federated:
         kept = truth.judgeable(_best_of_each_image(kept, max_detections))
-    result = EvaluationResult(metrics={}, per_class={})
+    result = EvaluationResult(metrics={}, per_class={}, records=records)
     for kind, geometry in _GEOMETRY.items():
         if any(geometry not in record for record in kept):
             continue

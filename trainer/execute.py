@@ -19,6 +19,7 @@ from trainer.feature_probe import FeatureProbe
 from trainer.inference import evaluate_model
 from trainer.knobs import Knobs
 from trainer.model import build_model
+from trainer.predictions import PredictionGallery
 from trainer.process_identity import process_identity
 from trainer.recorder import Recorder
 from trainer.resources import ResourceMonitor
@@ -103,6 +104,9 @@ def _build(
         control=RunControl(writer=writer, knobs=knobs, signals=signals),
         knobs=knobs,
         probe=FeatureProbe(config=config, data=data, model=model, writer=writer, device=device),
+        gallery=PredictionGallery(
+            config=config, data=data, writer=writer, run_log=folder.run_log, run_id=run.id
+        ),
         keeper=CheckpointKeeper(
             folder.checkpoints(run.id), run=run, config=config, writer=writer, console=console
         ),

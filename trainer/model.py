@@ -74,6 +74,12 @@ class FASAMaskRCNN(GeneralizedRCNN):
         norms: Tensor = weight[: self.roi_heads.num_classes].norm(dim=1)
         return norms
 
+    @property
+    def classifier_bias(self) -> Tensor:
+        """[C] bias of each class in the classifier."""
+        bias: Tensor = self.roi_heads.box_predictor.classify.bias.detach()
+        return bias[: self.roi_heads.num_classes]
+
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """Losses in training, detections otherwise; see the class."""
         result: Any = super().forward(images, targets)

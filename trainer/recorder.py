@@ -86,6 +86,7 @@ class Recorder:
             "training_loss": _float32(statistics.mean_loss()),
             "score": _float32(statistics.mean_score()),
             "weight_norm": _float32(self._model.weight_norms),
+            "bias": _float32(self._model.classifier_bias),
             "observed_rois": _int32(statistics.observed[:-1]),
         }
         fasa = self._model.fasa

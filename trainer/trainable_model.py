@@ -31,6 +31,10 @@ class TrainableModel(Protocol):
     def weight_norms(self) -> Tensor:
         """[C] L2 norm of each class's classifier weights (the paper's Figure 4)."""
 
+    @property
+    def classifier_bias(self) -> Tensor:
+        """[C] bias of each class in the classifier."""
+
     def __call__(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> Any:
         """In training mode, the losses (scalars), each under its own key."""
 

@@ -223,7 +223,7 @@ class RunLogWriter:
         Keys as in `PredictionImage`, with truth a list of json objects, and picture, a JPEG.
 
         Raises:
-            ValueError: the indices are not 0..N-1, or truth or judged is no json.
+            ValueError: truth or judged is no json.
         """
         for part in changes.prediction_images(self._run_id, rows):
             self._committer.put(part)
