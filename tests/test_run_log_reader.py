@@ -156,7 +156,7 @@ def test_every_query_goes_through_an_index(filled: Path, reader: RunLogReader) -
     reader.feature_snapshots(1, after=3)
     reader.last_scalars(1, "knob/", step=3)
     watched.set_trace_callback(None)
-    assert len(statements) == 17
+    assert len(statements) == 18
     for statement in statements:
         steps = [row[3] for row in watched.execute(f"EXPLAIN QUERY PLAN {statement}")]
         tables = [step for step in steps if re.search(r"SCAN (?!found|json_each|CONSTANT)", step)]
