@@ -126,9 +126,11 @@ def _regrouping(evidence: Evidence, row: AdaptationRow, index: int) -> str:
     if now == then:
         return f"The members are those of epoch {epoch}."
     stayed, came, left = len(now & then), len(now - then), len(then - now)
+    together = "all" if stayed == len(now) else f"{stayed}"
     return (
-        f"The group changed since epoch {epoch}: {stayed} of its {len(now)} members were together "
-        f"with {name} then, {came} came and {left} left; both losses are over the members of now."
+        f"The group changed since epoch {epoch}: {together} of its {len(now)} members were "
+        f"together with {name} then, {came} came and {left} left; both losses are over the members "
+        "of now."
     )
 
 
@@ -145,7 +147,9 @@ def _data(evidence: Evidence, row: AdaptationRow, index: int) -> str:
         return f"It had validation data {when}."
     if deciding == total:
         return f"All {total} members had validation data {when}."
-    who = listed([evidence.names[one] for one in row.with_data if one < len(evidence.names)])
+    rest = [one for one in row.members if one not in set(row.with_data)]
+    few, but = (rest, "all but ") if len(rest) < deciding else (row.with_data, "")
+    who = but + listed([evidence.names[one] for one in few if 0 <= one < len(evidence.names)])
     own = "" if index in row.with_data else (
         f"; {evidence.names[index]} had none and moves with its group"
     )  # fmt: skip

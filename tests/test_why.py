@@ -97,6 +97,11 @@ def test_a_class_without_data_moves_with_its_group() -> None:
     assert "owl had none and moves with its group." in text
 
 
+def test_the_few_without_data_are_named() -> None:
+    text = told(row([0, 1, 2, 3], with_data=[0, 1, 3]))
+    assert "3 of 4 members had validation data in both evaluations (all but tiger)." in text
+
+
 def test_the_first_evaluation_is_only_stored() -> None:
     one = row([0, 1], loss_before=None, loss_after=1.0, factor=1.0, reason="baseline")
     text = told(one, losses_before=None)
