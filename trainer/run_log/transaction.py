@@ -2,11 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from trainer.run_log.schema import RunLogError, open_for_reading, open_for_writing, sentence
+
+_MOMENT_SECONDS = 0.2  # others hold the write lock for some milliseconds
 
 
 class RunState(NamedTuple):
@@ -52,6 +55,24 @@ def transaction(path: Path | str) -> Iterator[sqlite3.Connection]:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
+
+
+def writing_problem(path: Path) -> str | None:
+    """Why nobody can write to a run log now, in one sentence; None when one could.
+
+    It takes the write lock and gives it back, nothing is written. For a log whose trainer is
+    silent: it tells one that is gone from one that waits for a locked file.
+    """
+    uri = f"file:{quote(str(path.absolute()))}?mode=rw"
+    try:
+        with closing(
+            sqlite3.connect(uri, uri=True, timeout=_MOMENT_SECONDS, isolation_level=None)
+        ) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        return sentence(error, path)
+    return None
 
 
 @contextmanager
