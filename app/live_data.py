@@ -7,6 +7,7 @@ asks about once a second for what is new and extends the arrays it already holds
     GET /live/runs/ID?want=...&rewinds=N binary: the run's summary, then one frame a `want`
     GET /live/runs/ID/categories         JSON: name, frequency and counts of the C classes
     GET /live/runs/ID/marks              JSON: what happened in the run, see `app/events.py`
+    GET /live/runs/ID/diagnosis          JSON: what is wrong, see `app/diagnosis_route.py`
     GET /live/runs/ID/figures/NAME       JSON or CSV: see `app/figure_routes.py`
     GET /live/runs/ID/detections, ...    see `app/detection_routes.py`
 
@@ -63,6 +64,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from app.detection_routes import DetectionRoutes
+from app.diagnosis_route import diagnosis_routes
 from app.events import History
 from app.figure_routes import figure_routes
 from app.live_answers import NO_STORE, WantError, asked_run, endpoint, whole_number
@@ -122,6 +124,7 @@ class LiveData:
             Route("/live/runs/{run_id}/categories", endpoint(self.run_categories)),
             Route("/live/runs/{run_id}/marks", endpoint(self.run_marks)),
             *figure_routes(lambda: self.open().reader),
+            *diagnosis_routes(lambda: self.open().reader, self._source.path),
             *DetectionRoutes(lambda: self.open().reader).routes(),
         ]
 
