@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app import classifier_figures
 from app.detection_ap import ap_against_instances
 from app.figure import Figure
 from app.figure_routes import Asked
 
 FIGURES: tuple[tuple[str, Callable[[Asked], Figure]], ...] = (
+    ("weight_norms", classifier_figures.weight_norms),
+    ("biases", classifier_figures.biases),
+    ("scores", classifier_figures.scores),
     ("ap_against_instances", ap_against_instances),
 )
