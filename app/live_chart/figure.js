@@ -1,27 +1,20 @@
-// A figure that the server draws from the run log's rows (app/figures.py). It is fetched again when
-// the version it follows has changed, and redrawn in place, so zoom and legend survive.
+// A figure that the server draws from the run log's rows (app/figures.py). It is fetched when it
+// comes near the view and again when the version it follows has changed, and redrawn in place, so
+// zoom and legend survive.
 
-import { element, readTheme, setHidden, setText } from "./dom.js";
+import { Card } from "./card.js";
+import { CONFIG } from "./chart_layout.js";
+import { readTheme, setText } from "./dom.js";
+import { picture } from "./downloads.js";
+import { Drawing } from "./drawing.js";
 import { houseAxis, houseLayout, loadPlotly } from "./plotly.js";
 import { follow, get } from "./poll.js";
-
-const CONFIG = { displaylogo: false, doubleClick: "reset", modeBarButtons: [["resetScale2d", "toImage"]] };
 
 export class FigureView {
   constructor(root) {
     this.root = root;
-    const card = element("section", "fasa-card");
-    this.title = element("h3", "fasa-title");
-    this.stage = element("div", "fasa-stage");
-    this.plot = element("div", "fasa-plot");
-    this.empty = element("p", "fasa-empty");
-    this.stage.append(this.plot, this.empty);
-    this.note = element("p", "fasa-note");
-    this.caption = element("p", "fasa-caption");
-    card.append(this.title, this.stage, this.note, this.caption);
-    root.append(card);
-    this.size = new ResizeObserver(() => this.draw());
-    this.size.observe(this.stage);
+    this.card = new Card(root);
+    this.drawing = new Drawing(this.card.stage, () => this.render(), () => this.onState());
   }
 
   update({ data, setTriggerValue }) {
@@ -29,35 +22,32 @@ export class FigureView {
     this.data = data;
     this.setTriggerValue = setTriggerValue;
     const { spec } = data;
-    setText(this.title, spec.title);
-    setText(this.caption, spec.caption);
-    setText(this.empty, spec.empty);
-    setHidden(this.note, true);
-    this.stage.style.height = `${spec.height}px`;
-    this.plot.dataset.figure = spec.name;
+    this.card.say(spec);
+    this.card.plot.dataset.figure = spec.name;
+    this.card.menu.describe(spec.title, (format) => this.download(format), () => this.fileName());
     this.following = follow(data.base, data.run, { onState: () => this.onState() });
     before?.stop();
     loadPlotly(data.plotly).then(
       (Plotly) => {
         this.Plotly = Plotly;
-        this.draw();
+        this.drawing.ask();
       },
-      (error) => setText(this.empty, `${error.message}: reload the page.`),
+      (error) => setText(this.card.empty, `${error.message}: reload the page.`),
     );
     this.onState();
   }
 
   // The address of what is shown; it changes with the parameters and with the theme.
-  address() {
+  address(further = {}) {
     const { base, run, spec } = this.data;
-    const query = new URLSearchParams(spec.params);
+    const query = new URLSearchParams({ ...spec.params, ...further });
     if (readTheme(this.root).dark) query.set("dark", "1");
     return `${base}/live/runs/${run}/figures/${spec.name}?${query}`;
   }
 
   onState() {
     const run = this.following?.poller.state;
-    if (!run) return;
+    if (!run || !this.drawing.near) return;
     const wanted = `${this.address()} ${run.rewinds} ${run.versions[this.data.spec.follows]}`;
     if (wanted !== this.wanted) {
       this.wanted = wanted;
@@ -70,42 +60,34 @@ export class FigureView {
       const answer = await (await get(this.address())).json();
       if (this.gone || wanted !== this.wanted) return; // another one was asked for meanwhile
       this.answer = answer;
-      setText(this.empty, this.data.spec.empty);
-      this.draw();
+      setText(this.card.empty, this.data.spec.empty);
+      this.drawing.ask();
     } catch (error) {
       if (wanted !== this.wanted) return;
       this.wanted = null; // the next answer of the poll tries again
-      if (error.sentence) setText(this.empty, error.sentence);
+      if (error.sentence) setText(this.card.empty, error.sentence);
     }
-  }
-
-  draw() {
-    if (this.queued || this.gone) return;
-    this.queued = true;
-    requestAnimationFrame(() => {
-      this.queued = false;
-      if (!this.gone && this.Plotly && this.answer && this.stage.clientWidth > 0) this.render();
-    });
   }
 
   render() {
+    if (!this.Plotly || !this.answer) return false;
     const { traces, layout, note } = this.answer;
-    setHidden(this.empty, traces.length > 0);
-    setHidden(this.note, !note);
-    setText(this.note, note);
-    this.plot.style.visibility = traces.length ? "visible" : "hidden";
-    if (!traces.length && !this.drawn) return;
-    this.Plotly.react(this.plot, traces, this.layout(layout), CONFIG);
-    this.plot.dataset.traces = String(traces.length);
+    const { plot } = this.card;
+    this.card.setDrawn(traces.length > 0);
+    this.card.setNote(note);
+    if (!traces.length && !this.drawn) return false;
+    this.Plotly.react(plot, traces, this.layout(layout), CONFIG);
+    plot.dataset.traces = String(traces.length);
     if (!this.drawn) {
       this.drawn = true;
-      this.plot.on("plotly_click", ({ points }) => this.pick(points[0]));
+      plot.on("plotly_click", ({ points }) => this.pick(points[0]));
     }
+    return true;
   }
 
   layout(own) {
     const theme = readTheme(this.root);
-    const house = houseLayout(theme, this.stage.clientWidth, this.data.spec.height);
+    const house = houseLayout(theme, this.card.stage.clientWidth, this.data.spec.height);
     const layout = { ...house, ...own, legend: { ...house.legend, ...own.legend } };
     for (const name of new Set(["xaxis", "yaxis", ...Object.keys(own)])) {
       if (/^[xy]axis\d*$/.test(name)) layout[name] = { ...houseAxis(theme), ...own[name] };
@@ -118,11 +100,22 @@ export class FigureView {
     if (this.data.spec.picks && customdata !== undefined) this.setTriggerValue("pick", customdata);
   }
 
+  fileName() {
+    return `run ${this.data.run} ${this.data.spec.name}`;
+  }
+
+  async download(format) {
+    if (format === "csv") return (await get(this.address({ format: "csv" }))).blob();
+    const name = this.following.poller.state?.name;
+    const { title } = this.data.spec;
+    return picture(this.Plotly, this.card.plot, format, name ? `${title} · ${name}` : title);
+  }
+
   destroy() {
     this.gone = true;
-    this.size.disconnect();
+    this.drawing.stop();
     this.following?.stop();
-    if (this.drawn) this.Plotly.purge(this.plot);
+    if (this.drawn) this.Plotly.purge(this.card.plot);
     this.root.replaceChildren();
   }
 }

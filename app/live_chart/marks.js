@@ -19,14 +19,26 @@ const LOOKS = {
 
 // Marks as lines: [{x, tone, marks}], in the order of x; `range` is what the x axis shows.
 export function gather(marks, axis, run, range, width) {
-  const table = {
-    step: marks.map((mark) => mark.step),
-    wall: marks.map((mark) => mark.wall ?? NaN),
-    epoch: marks.map(() => NaN),
-  };
-  const apart = (APART * (range[1] - range[0])) / Math.max(1, width);
-  const placed = xValues(table, axis, run)
-    .map((x, index) => ({ x, mark: marks[index] }))
+  return gatherAll([{ marks, state: run }], { x: axis }, range, width);
+}
+
+// The same for several runs: each mark says whose it is.
+export function gatherAll(pollers, view, range, width) {
+  const several = pollers.length > 1;
+  const apart = (APART * (range[1] - Math.max(range[0], 0))) / Math.max(1, width);
+  const placed = pollers
+    .flatMap(({ marks, state }) => {
+      const table = {
+        step: marks.map((mark) => mark.step),
+        wall: marks.map((mark) => mark.wall ?? NaN),
+        epoch: marks.map(() => NaN),
+      };
+      const whose = several ? `${state?.name}: ` : "";
+      return xValues(table, view, state).map((x, index) => {
+        const mark = marks[index];
+        return { x, mark: several ? { ...mark, text: whose + mark.text } : mark };
+      });
+    })
     .filter(({ x }) => x >= range[0] - apart && x <= range[1] + apart)
     .sort((a, b) => a.x - b.x);
   const lines = [];

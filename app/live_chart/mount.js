@@ -19,7 +19,7 @@ const VIEWS = {
   steering: SteeringView,
 };
 
-const STYLES = ["live.css", "actions.css"];
+const STYLES = ["live.css", "actions.css", "chart.css"];
 
 const mounted = new WeakMap();
 

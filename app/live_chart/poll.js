@@ -113,7 +113,7 @@ export function decode(buffer) {
 }
 
 // The rows of one `want`. Scalars are kept by name, snapshots as rows; `latest` and `change`
-// replace what was there.
+// replace what was there, `epochs` what was there of that epoch.
 class Store {
   constructor(want) {
     this.want = want;
@@ -124,7 +124,7 @@ class Store {
 
   clear() {
     this.cursor = 0;
-    this.columns = 0;
+    this.columns = []; // names of the columns of a snapshot, where they have names
     this.tables = new Map(); // series name, or "" for snapshots -> {wall, step, epoch, values}
   }
 
@@ -136,12 +136,15 @@ class Store {
   add(described, frame) {
     this.cursor = described.cursor;
     if (!described.rows) return false;
-    this.columns = described.columns;
+    if (this.kind !== "scalars") this.columns = described.names;
     if (this.kind === "latest" || this.kind === "change") this.tables.clear();
     for (let row = 0; row < described.rows; row += 1) {
       const name = this.kind === "scalars" ? described.names[frame.series[row]] : "";
       let table = this.tables.get(name);
       if (!table) this.tables.set(name, (table = { wall: [], step: [], epoch: [], values: [] }));
+      if (this.kind === "epochs" && table.epoch.at(-1) === frame.epoch[row]) {
+        for (const column of Object.values(table)) column.pop();
+      }
       table.wall.push(frame.wall[row]);
       table.step.push(frame.step[row]);
       table.epoch.push(frame.epoch[row]);
@@ -257,6 +260,7 @@ export function follow(base, run, { wants = [], onRows, onState }) {
     // Rows of a want: {wall, step, epoch, values}, undefined while there are none.
     table: (want, series = "") => poller.stores.get(want)?.tables.get(series),
     names: (want) => [...(poller.stores.get(want)?.tables.keys() ?? [])],
+    columns: (want) => poller.stores.get(want)?.columns ?? [],
     stop() {
       poller.watchers.delete(watcher);
       for (const store of stores) {

@@ -2,11 +2,13 @@
 
 const MOST_POINTS = 1500; // of a line on screen; a chart is about 600 pixels wide
 
-// x of every row: step, epochs done (a fraction within an epoch), or minutes since the start.
-export function xValues(table, axis, run) {
-  if (axis === "step") return table.step;
-  if (axis === "time") {
-    const start = run?.began ?? run?.created ?? table.wall[0];
+// x of every row: step, epochs done (a fraction within an epoch), minutes since the start, or
+// minutes since the fork. `view.starts` says when each run was forked, by its id.
+export function xValues(table, view, run) {
+  if (view.x === "step") return table.step;
+  if (view.x === "time" || view.x === "fork") {
+    const began = run?.began ?? run?.created ?? table.wall[0];
+    const start = view.x === "fork" ? (view.starts?.[run?.id] ?? began) : began;
     return table.wall.map((wall) => (wall - start) / 60);
   }
   const perEpoch = run?.total_steps && run?.total_epochs ? run.total_steps / run.total_epochs : 0;
@@ -19,7 +21,8 @@ export function hold(x, y, end) {
   return { x: [...x, end], y: [...y, y[y.length - 1]] };
 }
 
-export function yValues(table, line) {
+// `rest` has the rows of the scalar that a share is a share of, together with its own.
+export function yValues(table, line, rest) {
   const raw = line.series
     ? table.values
     : table.values.map((row) => (line.column < row.length ? row[line.column] : NaN));
@@ -28,6 +31,10 @@ export function yValues(table, line) {
       return raw.map((value) => value * 100);
     case "per_thousand":
       return raw.map((value) => value * 1000);
+    case "thousandth":
+      return raw.map((value) => value / 1000);
+    case "share":
+      return share(raw, table.step, rest);
     case "ratio": {
       const first = raw.find((value) => value > 0);
       return first === undefined ? raw.map(() => NaN) : raw.map((value) => value / first);
@@ -35,6 +42,16 @@ export function yValues(table, line) {
     default:
       return raw;
   }
+}
+
+// In percent. Long curves are thinned one by one, so the other value may be one of just before.
+function share(values, steps, rest) {
+  let at = 0;
+  return values.map((value, row) => {
+    while (at + 1 < (rest?.step.length ?? 0) && rest.step[at + 1] <= steps[row]) at += 1;
+    const whole = value + (rest?.values[at] ?? NaN);
+    return whole > 0 ? (100 * value) / whole : NaN;
+  });
 }
 
 // Exponential running mean, corrected for its start (as in Adam), so it neither lags nor dips there.

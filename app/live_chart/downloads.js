@@ -1,0 +1,147 @@
+// The small menu of a chart or figure: its data as CSV, its picture as PNG or SVG. The browser
+// makes the pictures; nothing is sent anywhere.
+
+import { element, readTheme, setHidden } from "./dom.js";
+import { escape } from "./plotly.js";
+
+const ITEMS = [
+  ["csv", "Data (CSV)"],
+  ["png", "Picture (PNG)"],
+  ["svg", "Drawing (SVG)"],
+];
+const SHARPNESS = 2; // pixels of the PNG for one on screen
+const FORMULA = /^[=+\-@\t\r]/; // a spreadsheet would compute such a text
+
+let menus = 0;
+
+// A menu button as the ARIA practices describe it: arrows move, Escape closes, focus comes back.
+export class DownloadMenu {
+  constructor() {
+    this.node = element("div", "fasa-download");
+    this.button = element("button", "fasa-download-button", "⤓");
+    this.list = element("div", "fasa-download-list");
+    this.list.hidden = true;
+    menus += 1;
+    this.list.id = `fasa-downloads-${menus}`;
+    this.list.setAttribute("role", "menu");
+    this.button.type = "button";
+    this.button.setAttribute("aria-haspopup", "menu");
+    this.button.setAttribute("aria-controls", this.list.id);
+    this.button.setAttribute("aria-expanded", "false");
+    this.items = ITEMS.map(([format, label]) => {
+      const item = element("button", "", label);
+      item.type = "button";
+      item.dataset.format = format;
+      item.tabIndex = -1;
+      item.setAttribute("role", "menuitem");
+      item.addEventListener("click", () => this.choose(format));
+      this.list.append(item);
+      return item;
+    });
+    this.button.addEventListener("click", () => this.open(this.list.hidden));
+    this.node.addEventListener("keydown", (event) => this.key(event));
+    this.node.addEventListener("focusout", (event) => {
+      if (!this.node.contains(event.relatedTarget)) this.open(false);
+    });
+    this.node.append(this.button, this.list);
+    this.setEnabled(false);
+  }
+
+  // `make(format)` answers with a Blob; `name` is the file's without its ending.
+  describe(title, make, name) {
+    this.button.setAttribute("aria-label", `Download: ${title}`);
+    this.button.title = "Download data or picture";
+    this.make = make;
+    this.name = name;
+  }
+
+  setEnabled(enabled) {
+    this.button.disabled = !enabled;
+  }
+
+  open(open) {
+    if (open === !this.list.hidden) return;
+    setHidden(this.list, !open);
+    this.button.setAttribute("aria-expanded", String(open));
+    if (open) this.items[0].focus();
+  }
+
+  key(event) {
+    const { key } = event;
+    if (key === "Escape" && !this.list.hidden) {
+      this.open(false);
+      this.button.focus();
+    } else if (key === "ArrowDown" || key === "ArrowUp") {
+      if (this.list.hidden) return this.open(true), event.preventDefault();
+      const at = this.items.indexOf(document.activeElement);
+      const step = key === "ArrowDown" ? 1 : this.items.length - 1;
+      this.items[(at + step) % this.items.length].focus();
+    } else if (key === "Home" || key === "End") {
+      this.items.at(key === "Home" ? 0 : -1).focus();
+    } else {
+      return undefined;
+    }
+    event.stopPropagation();
+    return event.preventDefault();
+  }
+
+  async choose(format) {
+    this.open(false);
+    this.button.focus();
+    try {
+      save(await this.make(format), `${fileName(this.name())}.${format}`);
+      this.button.title = "Download data or picture";
+    } catch (error) {
+      this.button.title = `Nothing was saved: ${error.sentence ?? error.message}`;
+      this.button.dataset.failed = "true";
+    }
+  }
+}
+
+function save(blob, name) {
+  const link = element("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function fileName(text) {
+  return text.replace(/[^\p{Letter}\p{Number}._-]+/gu, "-").replace(/^[-.]+|-+$/g, "") || "chart";
+}
+
+// What a drawn Plotly div shows now, zoom included, on the page's ground and under its title.
+export async function picture(Plotly, plot, format, title) {
+  const theme = readTheme(plot);
+  const { width, height, margin } = plot._fullLayout;
+  const figure = {
+    data: plot.data,
+    layout: {
+      ...plot.layout,
+      paper_bgcolor: theme.background,
+      plot_bgcolor: theme.background,
+      title: { text: escape(title), x: 0, xref: "paper", font: { size: 15 }, automargin: true,
+               y: 1, yref: "container", yanchor: "top", pad: { t: 10, b: 8 } },
+      margin: { ...margin, t: margin.t + 34, b: margin.b + 6, r: margin.r + 8 },
+    },
+  };
+  const size = { width: Math.max(width, 480), height: height + 40 };
+  const scale = format === "png" ? SHARPNESS : 1;
+  const address = await Plotly.toImage(figure, { format, ...size, scale });
+  return (await fetch(address)).blob(); // a data: address; nothing leaves the browser
+}
+
+// Rows of texts and numbers as CSV (RFC 4180); numbers that are missing are empty.
+export function csv(rows) {
+  const text = rows.map((row) => row.map(cell).join(",")).join("\r\n");
+  return new Blob([text, "\r\n"], { type: "text/csv;charset=utf-8" });
+}
+
+function cell(value) {
+  if (typeof value === "number") return Number.isFinite(value) ? String(value) : "";
+  let text = String(value ?? "");
+  if (FORMULA.test(text)) text = `'${text}`;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
