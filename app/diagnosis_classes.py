@@ -43,7 +43,8 @@ def never_observed(facts: Facts) -> list[Finding] | None:
         count = int(missing.sum())
         effect = "" if not facts.fasa else " Without a prior they get no virtual features either."
         found.append(Finding(
-            "never_observed", "bad" if count >= MANY_UNSEEN * total else "warn",
+            "never_observed", "Classes never observed",
+            "bad" if count >= MANY_UNSEEN * total else "warn",
             f"{classes(count)} with training instances never gave a single RoI, so nothing is "
             f"learned of them: {named(facts.names, missing)}.{effect}",
             f"{out_of(count, total)} classes after epoch {facts.run.epoch}",
@@ -52,7 +53,7 @@ def never_observed(facts: Facts) -> list[Finding] | None:
         ))  # fmt: skip
     if not has_data.all():
         found.append(Finding(
-            "without_instances", "note",
+            "without_instances", "Classes without instances", "note",
             f"{classes(int((~has_data).sum()))} have no training instance at all: "
             f"{named(facts.names, ~has_data)}. No method can learn them from this set.",
             f"{out_of(int((~has_data).sum()), len(has_data))} classes",
@@ -75,7 +76,7 @@ def swallowed(facts: Facts) -> list[Finding] | None:
     severity: Severity = "warn" if lasting else "note"
     how_long = f" in {RECENT_ADAPTATIONS} epochs running" if lasting else ""
     return [Finding(
-        "one_group", severity,
+        "one_group", "One super-group holds most classes", severity,
         f"One super-group holds {newest.largest_group:,} of the {clustered:,} clustered classes"
         f"{how_long}: their probabilities all rise or fall together, whatever each class does.",
         percent(share),
@@ -111,7 +112,7 @@ def noise(facts: Facts) -> list[Finding] | None:
     else:
         remedy = "A larger eps_quantile makes the radius wider and leaves less noise."
     return [Finding(
-        "noise", "warn" if share >= ALL_NOISE or alone else "note",
+        "noise", "Most classes are noise", "warn" if share >= ALL_NOISE or alone else "note",
         f"DBSCAN called most classes noise: their features are like no group of others. {effect}",
         f"{percent(share)} of {_clustered(facts):,} classes",
         f"Usual on small sets and early on, 60 to 80 % on the demo set. {remedy}",
@@ -131,7 +132,7 @@ def saturated(facts: Facts) -> list[Finding] | None:
     found = []
     if top.any():
         found.append(Finding(
-            "probability_at_one", _by_share(top, total),
+            "probability_at_one", "Probabilities at 1", _by_share(top, total),
             f"{classes(int(top.sum()))} at p = 1, a virtual feature in every step; alpha cannot "
             f"raise them further: {named(facts.names, top)}.",
             f"{out_of(int(top.sum()), total)} classes",
@@ -139,7 +140,7 @@ def saturated(facts: Facts) -> list[Finding] | None:
         ))  # fmt: skip
     if bottom.any():
         found.append(Finding(
-            "probability_at_zero", _by_share(bottom, total),
+            "probability_at_zero", "Probabilities near 0", _by_share(bottom, total),
             f"{classes(int(bottom.sum()))} fell to next to nothing, less than a hundredth of what "
             f"class size alone gives (Eq. 4), and get no virtual features: "
             f"{named(facts.names, bottom)}.",
@@ -161,7 +162,7 @@ def virtual_only(facts: Facts) -> list[Finding] | None:
         return []
     count, total = int(stale.sum()), int((facts.instances > 0).sum())
     return [Finding(
-        "virtual_only", "note" if count <= max(1, FEW * total) else "warn",
+        "virtual_only", "Virtual features only", "note" if count <= max(1, FEW * total) else "warn",
         f"{classes(count)} had virtual features but not one real RoI in {STILL_EPOCHS} epochs: the "
         f"prior they are drawn from is as old as that: {named(facts.names, stale)}.",
         f"{out_of(count, total)} classes; at most {int(virtual[stale].max()):,} virtual, 0 real",
@@ -181,7 +182,7 @@ def without_validation_loss(facts: Facts) -> list[Finding] | None:
     found = []
     if infinite.any():
         found.append(Finding(
-            "validation_not_finite", "bad",
+            "validation_not_finite", "Validation loss not finite", "bad",
             f"The validation loss is infinite for {classes(int(infinite.sum()))}: "
             f"{named(facts.names, infinite)}. It decides their super-groups' probabilities.",
             out_of(int(infinite.sum()), total) + " classes",
@@ -189,7 +190,8 @@ def without_validation_loss(facts: Facts) -> list[Finding] | None:
         ))  # fmt: skip
     if count:
         found.append(Finding(
-            "unvalidated", "warn" if count > MANY_UNVALIDATED * total else "note",
+            "unvalidated", "Classes without validation loss",
+            "warn" if count > MANY_UNVALIDATED * total else "note",
             f"{classes(count)} had no object in the validation pass: their probability follows "
             f"the other members of their super-group: {named(facts.names, missing)}.",
             f"{out_of(count, total)} classes",

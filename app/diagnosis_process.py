@@ -41,21 +41,23 @@ def heartbeat(facts: Facts) -> list[Finding] | None:
     severity: Severity = "bad" if state == "dead" else "warn"
     if facts.writing_problem is not None:
         return [Finding(
-            "log_not_writable", "bad",
+            "log_not_writable", "Run log cannot be written", "bad",
             "No heartbeat comes because the run log cannot be written. Nothing is lost while the "
             f"trainer lives: it waits and keeps its rows. {facts.writing_problem}",
             f"{silent} without a heartbeat", "Do what the sentence says; the curves then catch up.",
         )]  # fmt: skip
     if severity == "warn":
-        text = "The trainer has fallen silent: it hangs, or the machine is very busy."
+        title = "Trainer silent"
+        text = "No heartbeat comes from the trainer: it hangs, or the machine is very busy."
         remedy = "Wait some seconds; if it stays so, look at the machine's load and the console."
     else:
-        text = "The trainer is gone or hangs: nothing has come from it for long."
+        title = "Trainer gone"
+        text = "No heartbeat has come for long: the trainer is gone, or it hangs."
         remedy = (
             "The supervisor (fasa up) marks a run whose process died, and it can be resumed from "
             "its last checkpoint. If the process still lives, end it by hand and resume."
         )
-    return [Finding("silent", severity, text, f"{silent} without a heartbeat", remedy)]
+    return [Finding("silent", title, severity, text, f"{silent} without a heartbeat", remedy)]
 
 
 def ending(facts: Facts) -> list[Finding] | None:
@@ -76,7 +78,7 @@ def ending(facts: Facts) -> list[Finding] | None:
     why = (run.error or "").strip().splitlines()
     last = why[-1] if why and why[0].startswith("Traceback") else why[0] if why else ""
     return [Finding(
-        "ended_badly", "warn" if run.status == "interrupted" else "bad",
+        "ended_badly", "Ended badly", "warn" if run.status == "interrupted" else "bad",
         f"The run is {run.status} and did not reach its end. {last[:ERROR_SHOWN]}".strip(),
         f"step {run.step:,} of {run.total_steps or 0:,}", remedy,
     )]  # fmt: skip
@@ -87,7 +89,7 @@ def losses(facts: Facts) -> list[Finding] | None:
     run = facts.run
     if _diverged(facts):
         return [Finding(
-            "loss_not_finite", "bad",
+            "loss_not_finite", "Loss not finite", "bad",
             f"Training diverged. {(run.error or '').strip()[:ERROR_SHOWN]}",
             f"step {run.step:,}",
             "Fork it from its last checkpoint with a lower learning rate or gradient clip.",
@@ -98,7 +100,7 @@ def losses(facts: Facts) -> list[Finding] | None:
     if not broken:
         return []
     return [Finding(
-        "loss_not_finite", "bad",
+        "loss_not_finite", "Loss not finite", "bad",
         f"Not a finite number any more: {', '.join(broken)}. What is learned from it is spoilt.",
         f"{broken[0]} = {facts.losses[broken[0]]:g}",
         "Stop the run and fork it from a checkpoint before this step, with a lower learning rate "
@@ -127,7 +129,8 @@ def validation(facts: Facts) -> list[Finding] | None:
     adaptive = facts.fasa and facts.config.sampling == "adaptive"
     effect = ": no sampling probability adapts." if adaptive else "."
     return [Finding(
-        "validation_missing", "bad" if adaptive else "warn", f"{what}{effect}",
+        "validation_missing", "Validation loss missing", "bad" if adaptive else "warn",
+        f"{what}{effect}",
         f"{epochs_done} epochs done, "
         + ("none validated" if epoch is None or loss is None else f"last validated: {epoch + 1}"),
         "Look whether the hold-out set has images with objects: raise holdout_share, or name a "
@@ -155,7 +158,8 @@ def data_loading(facts: Facts) -> list[Finding] | None:
             "faster disk, or store them smaller."
         )
     return [Finding(
-        "data_starvation", "note" if facts.liveness == "over" else "warn",
+        "data_starvation", "Training waits for data",
+        "note" if facts.liveness == "over" else "warn",
         f"Training waits for its data: {1000 * waited / steps:.0f} ms of loading for "
         f"{1000 * worked / steps:.0f} ms of work a step, over the last {steps} steps.",
         f"{percent(share)} of the time", remedy,
@@ -170,7 +174,7 @@ def memory(facts: Facts) -> list[Finding] | None:
     if available >= max(MEMORY_SMALL, MEMORY_SHARE * own):
         return []
     return [Finding(
-        "memory_low", "bad" if available < MEMORY_GONE else "warn",
+        "memory_low", "Memory nearly full", "bad" if available < MEMORY_GONE else "warn",
         "Memory is nearly full: when it is, the system kills the trainer without a word. The "
         f"trainer and its loaders hold {size(own * MEGABYTE)}.",
         f"{size(available * MEGABYTE)} available",
@@ -201,7 +205,8 @@ def disk(facts: Facts) -> list[Finding] | None:
     else:
         text = "The disk of the runs is nearly full."
     return [Finding(
-        "disk_low", "bad" if free < largest + DISK_RESERVE else "warn", text, f"{size(free)} free",
+        "disk_low", "Disk nearly full", "bad" if free < largest + DISK_RESERVE else "warn",
+        text, f"{size(free)} free",
         "Free some space, delete runs that are no longer needed, or restart with a lower "
         "keep_checkpoints and keep_every 0.",
     )]  # fmt: skip

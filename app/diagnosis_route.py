@@ -2,7 +2,8 @@
 
     GET /live/runs/ID/diagnosis   JSON: {"findings": [...], "checked": [...], "not_yet": [...]}
 
-A finding is {"key", "severity": bad | warn | note, "text", "number", "remedy"}, the worst first.
+A finding is {"key", "title", "severity": bad | warn | note, "text", "number", "remedy"}, the worst
+first.
 `checked` and `not_yet` are the words of what was looked at, and of what cannot be judged yet.
 It reads only the newest rows, so it costs a few milliseconds however long the run.
 """

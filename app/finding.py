@@ -21,6 +21,7 @@ class Finding:
 
     Attributes:
         key: what it is about; the same in every answer about the same thing.
+        title: what it is about in a few words, as on a label.
         severity: bad (run or result is lost unless somebody acts), warn (to be looked at), note
             (real and worth knowing, but common in healthy runs).
         text: what is wrong, one or two sentences. May hold names from people's files.
@@ -29,6 +30,7 @@ class Finding:
     """
 
     key: str
+    title: str
     severity: Severity
     text: str
     number: str
