@@ -2,6 +2,7 @@
 
 import { ChartView } from "./chart.js";
 import { ClassTableView } from "./class_table.js";
+import { DiagnosisView } from "./diagnosis.js";
 import { readTheme } from "./dom.js";
 import { EventsView } from "./events.js";
 import { FigureView } from "./figure.js";
@@ -12,6 +13,7 @@ import { SteeringView } from "./steering.js";
 const VIEWS = {
   chart: ChartView,
   class_table: ClassTableView,
+  diagnosis: DiagnosisView,
   events: EventsView,
   figure: FigureView,
   header: HeaderView,
@@ -19,7 +21,7 @@ const VIEWS = {
   steering: SteeringView,
 };
 
-const STYLES = ["live.css", "actions.css", "chart.css"];
+const STYLES = ["live.css", "actions.css", "chart.css", "diagnosis.css"];
 
 const mounted = new WeakMap();
 
