@@ -61,11 +61,11 @@ def field_by_rank(moments: Sequence[Moment], what: str, dark: bool) -> Figure:
     layout = {
         "hovermode": "closest",
         "xaxis": {
-            "title": {"text": "class, by its training instances (1 = most)"},
+            "title": _title("class, by its training instances (1 = most)"),
             "range": [1 - margin, classes + margin],
             "anchor": "y2",
         },
-        "yaxis": {"title": {"text": what}, "domain": [RUG[1] + 0.04, 1]},
+        "yaxis": {"title": _title(what), "domain": [RUG[1] + 0.04, 1]},
         "yaxis2": {
             "domain": list(RUG),
             "range": [-0.6, 2.6],
@@ -80,6 +80,10 @@ def field_by_rank(moments: Sequence[Moment], what: str, dark: bool) -> Figure:
         notes.append("The runs have different classes: each is in the order of its own.")
     strip = _strip(shown[0][0].categories, dark)
     return Figure([*traces, *strip], layout, field_table(shown, what), " ".join(notes))
+
+
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 11}}
 
 
 def _cloud(moment: Moment, values: Float, dark: bool) -> list[dict[str, Any]]:
@@ -190,7 +194,7 @@ def score_bars(moments: Sequence[Moment], dark: bool) -> Figure:
             "x": list(FREQUENCY_NAMES.values()),
             "y": list(means.values()),
             "text": [_number(value, ".3f") for value in means.values()],
-            "textposition": "auto",
+            "textposition": "outside",
             "cliponaxis": False,
             "marker": {
                 "color": ground(moment.look.color, dark),
@@ -202,8 +206,8 @@ def score_bars(moments: Sequence[Moment], dark: bool) -> Figure:
     ]
     layout = {
         "barmode": "group",
-        "xaxis": {"title": {"text": "classes"}, "showgrid": False},
-        "yaxis": {"title": {"text": "mean score, 0 to 1"}, "rangemode": "tozero"},
+        "xaxis": {"title": _title("classes"), "showgrid": False},
+        "yaxis": {"title": _title("mean score, 0 to 1"), "rangemode": "tozero"},
     }
     table: Mapping[str, Sequence[Any]] = {
         "moment": [moment.name for moment, _ in shown for _ in FREQUENCY_NAMES],

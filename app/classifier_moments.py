@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from app.comparison import run_name
 from app.live_answers import WantError
-from app.looks import BLUE, FREQUENCY_NAMES, VERMILION, Look
+from app.looks import FREQUENCY_NAMES, INK, PURPLE, Look
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import CategoryRow, Run
 from trainer.run_log.schema import RunLogError
 
-LOOKS = (Look(BLUE, "solid", "circle"), Look(VERMILION, "dash", "diamond-open"))
+# None of the colours of the frequency groups, which the same figures show.
+LOOKS = (Look(INK, "solid", "circle"), Look(PURPLE, "dash", "diamond-open"))
 
 Float = NDArray[np.float64]
 

@@ -98,7 +98,8 @@ def config_table(
     )
     lines = []
     for difference in found:
-        unit = f" <small>{escape(difference.unit)}</small>" if difference.unit else ""
+        known = difference.unit in ("", difference.knob)  # 'epochs' are counted in epochs
+        unit = "" if known else f" <small>{escape(difference.unit)}</small>"
         values = "".join(f"<td>{escape(value)}</td>" for value in difference.values)
         lines.append(
             f'<tr><th scope="row" title="{escape(difference.meaning)}">'

@@ -54,7 +54,7 @@ def draw(page: RunPage, params: Mapping[str, str], x: str) -> None:
         chart = group_scores(frequency_counts(page.categories))
         view = {"x": x, "smoothing": 0.0}
         live("chart", chart.to_dict(), key=f"{chart.key}-{run.id}", run=run.id, view=view)
-    put(bias_spec(params))
+    put(bias_spec(params, logged="bias" in page.reader.class_fields(run.id)))
 
 
 def norm_spec(params: Mapping[str, str]) -> FigureSpec:
@@ -86,8 +86,8 @@ def score_spec(params: Mapping[str, str]) -> FigureSpec:
     )
 
 
-def bias_spec(params: Mapping[str, str]) -> FigureSpec:
-    """The words around the biases."""
+def bias_spec(params: Mapping[str, str], *, logged: bool) -> FigureSpec:
+    """The words around the biases; a low card where a run has logged none."""
     return FigureSpec(
         "biases",
         "Bias of the classifier",
@@ -95,7 +95,7 @@ def bias_spec(params: Mapping[str, str]) -> FigureSpec:
         "one with fewest, with the running median.",
         "This run has logged no biases of this moment: its classifier has none, or the run is "
         "older than their log.",
-        height=320,
+        height=320 if logged else 110,
         follows="snapshot",
         params=params,
     )
