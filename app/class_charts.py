@@ -1,10 +1,9 @@
-"""What is shown per class: the pinned classes' chart and the class table. Pure; no data."""
+"""What is shown per class: its fields and the pinned classes' chart. Pure; no data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from app.charts import Chart, Line, Panel, Transform
 from app.looks import FREQUENCY_NAMES, pin_looks
@@ -95,60 +94,6 @@ def pinned_classes(
         ),
         panels=(Panel(about.unit, log=about.log, from_zero=about.from_zero, number=about.number),),
         height=300,
-    )
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the class table: which newest snapshot it shows, and how."""
-
-    key: str
-    label: str
-    meaning: str
-    want: str
-    style: Literal["number", "factor", "group", "percent"] = "number"
-    transform: Transform = ""
-
-
-TABLE_COLUMNS: tuple[Column, ...] = (
-    Column("probability", "p × 1,000", CLASS_FIELDS["probability"].meaning, "latest:probability",
-           transform="per_thousand"),
-    Column("change", "last change", "factor the last adaptation applied to p",
-           "change:probability", "factor"),
-    Column("super_group", "group", "super-group of the last clustering", "latest:super_group",
-           "group"),
-    Column("weight_norm", "weight norm", CLASS_FIELDS["weight_norm"].meaning,
-           "latest:weight_norm"),
-    Column("ap_segm", "AP", CLASS_FIELDS["ap_segm"].meaning, "latest:ap_segm", "percent"),
-)  # fmt: skip
-
-
-FASA_COLUMNS = frozenset({"probability", "change", "super_group"})
-
-
-@dataclass(frozen=True)
-class ClassTable:
-    """The class table: one row a class, newest values, pins marked."""
-
-    columns: tuple[Column, ...] = TABLE_COLUMNS
-
-    key: str = "classes"
-    title: str = "Classes"
-    caption: str = (
-        "Newest values of every class; p is given as virtual features to expect in 1,000 steps. "
-        "Click a heading to sort, a row to pin."
-    )
-    empty: str = "The classes are not known yet: the trainer names them when it starts."
-
-
-def class_table(*, fasa: bool) -> ClassTable:
-    """The class table; a baseline has no probabilities and no super-groups to show."""
-    if fasa:
-        return ClassTable()
-    kept = tuple(c for c in TABLE_COLUMNS if c.key not in FASA_COLUMNS)
-    return ClassTable(
-        columns=kept,
-        caption="Newest values of every class. Click a heading to sort, a row to pin.",
     )
 
 

@@ -7,6 +7,7 @@ asks about once a second for what is new and extends the arrays it already holds
     GET /live/runs/ID?want=...&rewinds=N binary: the run's summary, then one frame a `want`
     GET /live/runs/ID/categories         JSON: name, frequency and counts of the C classes
     GET /live/runs/ID/marks              JSON: what happened in the run, see `app/events.py`
+    GET /live/runs/ID/reasons            JSON: why p changed, see `app/class_reasons.py`
     GET /live/runs/ID/diagnosis          JSON: what is wrong, see `app/diagnosis_route.py`
     GET /live/runs/ID/figures/NAME       JSON or CSV: see `app/figure_routes.py`
     GET /live/runs/ID/detections, ...    see `app/detection_routes.py`
@@ -63,6 +64,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from app.class_reasons import reason_routes
 from app.detection_routes import DetectionRoutes
 from app.diagnosis_route import diagnosis_routes
 from app.events import History
@@ -125,6 +127,7 @@ class LiveData:
             Route("/live/runs/{run_id}/marks", endpoint(self.run_marks)),
             *figure_routes(lambda: self.open().reader),
             *diagnosis_routes(lambda: self.open().reader, self._source.path),
+            *reason_routes(lambda: self.open().reader),
             *DetectionRoutes(lambda: self.open().reader).routes(),
         ]
 

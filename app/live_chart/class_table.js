@@ -1,6 +1,7 @@
-// The class table: newest values of every class; search, sort, frequency filter, pins. Only the
-// rows in view are in the page, so 1,203 classes cost no more than 20.
+// The class table: newest values of every class, and why its probability changed; search, sort,
+// frequency filter, pins. Only the rows in view are in the page, so 1,203 classes cost no more than 20.
 
+import { classesOf } from "./classes.js";
 import { element, number, setHidden, setText } from "./dom.js";
 import { follow, get } from "./poll.js";
 
@@ -8,6 +9,9 @@ const ROW = 30; // pixels
 const SHOWN = 14; // rows in view at most
 const SPARE = 6; // rows kept ready above and below
 const FREQUENCIES = [["r", "rare"], ["c", "common"], ["f", "frequent"]];
+const PLACES = { name: "fasa-first", why: "fasa-why" }; // columns of words, set to the left
+const TYPING = 500; // milliseconds without a further letter until the address follows a search
+const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -SHOWN, PageDown: SHOWN };
 
 const FORMATS = {
   number: (value) => number(value),
@@ -27,6 +31,7 @@ export class ClassTableView {
     this.sort = { key: "instances", down: true };
     this.chosen = new Set(FREQUENCIES.map(([letter]) => letter));
     this.classes = null;
+    this.reasons = null; // {reasons: [[words, sentence]], of_class: [C]}, see app/class_reasons.py
     const card = element("section", "fasa-card");
     this.title = element("h3", "fasa-title");
     const bar = element("div", "fasa-tools");
@@ -34,13 +39,16 @@ export class ClassTableView {
     this.search.type = "search";
     this.search.placeholder = "Find a class";
     this.search.setAttribute("aria-label", "Find a class by name");
-    this.search.addEventListener("input", () => this.arrange());
+    this.search.addEventListener("input", () => this.rearrange());
     this.filters = FREQUENCIES.map(([letter, word]) => this.filter(letter, word));
     this.count = element("span", "fasa-quiet");
     bar.append(this.search, ...this.filters, this.count);
     this.box = element("div", "fasa-table");
     this.box.tabIndex = 0;
     this.box.addEventListener("scroll", () => this.rows(), { passive: true });
+    this.box.addEventListener("keydown", (event) => this.key(event));
+    this.box.addEventListener("pointerover", (event) => this.explain(event.target));
+    this.box.addEventListener("focusin", (event) => this.explain(event.target));
     this.table = element("table");
     this.headRow = element("tr");
     const head = element("thead");
@@ -49,8 +57,10 @@ export class ClassTableView {
     this.table.append(head, this.body);
     this.box.append(this.table);
     this.empty = element("p", "fasa-quiet");
+    this.why = element("p", "fasa-readout");
+    this.why.setAttribute("aria-live", "polite");
     this.caption = element("p", "fasa-caption");
-    card.append(this.title, bar, this.box, this.empty, this.caption);
+    card.append(this.title, bar, this.box, this.why, this.empty, this.caption);
     root.append(card);
   }
 
@@ -62,9 +72,31 @@ export class ClassTableView {
     button.addEventListener("click", () => {
       if (!this.chosen.delete(letter)) this.chosen.add(letter);
       button.setAttribute("aria-pressed", String(this.chosen.has(letter)));
-      this.arrange();
+      this.rearrange();
     });
     return button;
+  }
+
+  // As the address says, when the page is opened; afterwards the address follows the table.
+  adopt({ find, sort, down, groups }) {
+    this.search.value = find;
+    this.sort = { key: sort, down };
+    this.chosen = new Set(groups);
+    for (const button of this.filters) {
+      button.setAttribute("aria-pressed", String(this.chosen.has(button.dataset.frequency)));
+    }
+  }
+
+  // A person arranged the table: the address is told, once the typing pauses.
+  rearrange() {
+    this.box.scrollTop = 0;
+    this.arrange();
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => {
+      const { key, down } = this.sort;
+      const groups = FREQUENCIES.map(([letter]) => letter).filter((letter) => this.chosen.has(letter));
+      this.setTriggerValue("arrange", { find: this.search.value.trim(), sort: key, down, groups });
+    }, TYPING);
   }
 
   update({ data, setTriggerValue }) {
@@ -74,35 +106,33 @@ export class ClassTableView {
     setText(this.title, spec.title);
     setText(this.caption, spec.caption);
     this.pins = new Set(data.view.pins);
-    if (!this.columns) this.makeHead(spec.columns);
+    if (!this.columns) {
+      this.makeHead(spec.columns);
+      this.adopt(data.view.arrangement);
+    }
     const before = this.following;
     this.following = follow(data.base, data.run, {
-      wants: spec.columns.map((column) => column.want),
+      wants: spec.columns.map((column) => column.want).filter(Boolean),
       onRows: () => this.arrange(),
-      onState: () => this.name(),
+      onState: () => this.onState(),
     });
     before?.stop();
-    this.name();
+    this.onState();
     this.arrange();
   }
 
   makeHead(columns) {
-    this.columns = [
-      { key: "name", label: "class", meaning: "name of the class" },
-      { key: "frequency", label: "freq.", meaning: "rare, common or frequent, by training images" },
-      { key: "instances", label: "instances", meaning: "instances in the training set" },
-      ...columns,
-    ];
+    this.columns = columns.map((column) => ({ ...column }));
     for (const column of this.columns) {
-      const cell = element("th", column.key === "name" ? "fasa-first" : "");
+      const cell = element("th", PLACES[column.key] ?? "");
       cell.scope = "col";
       const button = element("button", "", column.label);
       button.type = "button";
       button.title = column.meaning;
       button.addEventListener("click", () => {
         const same = this.sort.key === column.key;
-        this.sort = { key: column.key, down: same ? !this.sort.down : column.key !== "name" };
-        this.arrange();
+        this.sort = { key: column.key, down: same ? !this.sort.down : column.style !== "words" };
+        this.rearrange();
       });
       cell.append(button);
       column.head = cell;
@@ -110,29 +140,54 @@ export class ClassTableView {
     }
   }
 
-  // Names and counts do not change while a run trains: fetched once, when the trainer named them.
-  async name() {
-    const known = this.following?.poller.state?.classes ?? 0;
-    if (this.fetching || (this.classes && this.classes.names.length === known) || !known) {
-      if (!this.classes) this.arrange();
-      return;
+  // Names are fetched when the trainer has named them; reasons, when an epoch was adapted since.
+  async onState() {
+    const run = this.following?.poller.state;
+    if (!run) return;
+    if (this.classes?.names.length !== run.classes) {
+      this.classes = await classesOf(this.data, this.following).catch(() => null);
+      if (this.gone) return;
+      this.arrange();
     }
-    this.fetching = true;
+    const version = `${run.rewinds} ${run.versions.epoch} ${run.classes}`;
+    if (!this.columns.some(({ key }) => key === "why") || version === this.version) return;
+    this.version = version;
     try {
-      const response = await get(`${this.data.base}/live/runs/${this.data.run}/categories`);
-      this.classes = await response.json();
+      const reasons = await (await get(`${this.data.base}/live/runs/${this.data.run}/reasons`)).json();
+      if (this.gone || version !== this.version) return;
+      this.reasons = reasons;
       this.arrange();
     } catch {
-      // The poller says that the connection is lost; the next answer comes back here.
-    } finally {
-      this.fetching = false;
+      this.version = null; // the poller says what is wrong; its next answer comes back here
     }
+  }
+
+  // Why the class's probability changed: [a few words, the sentence behind them].
+  reason(index) {
+    return this.reasons?.reasons[this.reasons.of_class[index]] ?? ["", ""];
+  }
+
+  // The sentence of the row that is pointed at or focused.
+  explain(node) {
+    const index = node.closest("tr[data-index]")?.dataset.index;
+    if (index === undefined) return;
+    this.explained = Number(index);
+    this.tellWhy();
+  }
+
+  tellWhy() {
+    setHidden(this.why, !this.reasons);
+    const name = this.classes?.names[this.explained];
+    const sentence = this.reason(this.explained)[1];
+    if (name === undefined || !sentence) setText(this.why, "Point at a class, or go to it with the arrow keys, to read why.");
+    else setText(this.why, `${name}: ${sentence}`);
   }
 
   value(column, index) {
     if (column.key === "name") return this.classes.names[index].toLowerCase();
     if (column.key === "frequency") return "fcr".indexOf(this.classes.frequency[index]);
     if (column.key === "instances") return this.classes.instances[index];
+    if (column.key === "why") return this.reason(index)[0] || NaN; // without one: last
     const row = this.following.table(column.want)?.values[0];
     const value = row ? row[index] : NaN;
     return column.transform === "per_thousand" ? value * 1000 : value;
@@ -166,6 +221,7 @@ export class ClassTableView {
       head.setAttribute("aria-sort", state);
     }
     const all = classes.names.length;
+    this.tellWhy();
     setText(this.count, this.order.length === all ? `${all} classes` : `${this.order.length} of ${all}`);
     this.rows();
   }
@@ -189,7 +245,26 @@ export class ClassTableView {
       ? document.activeElement.closest("tr").dataset.index
       : null;
     this.body.replaceChildren(filler(first), ...shown, filler(total - last));
-    if (focused !== null) this.body.querySelector(`tr[data-index="${focused}"] button`)?.focus();
+    if (focused !== null) this.focus(focused);
+  }
+
+  focus(index) {
+    this.body.querySelector(`tr[data-index="${index}"] button`)?.focus({ preventScroll: true });
+  }
+
+  // Arrow keys go from row to row; those that are not in the page yet are brought into it.
+  key(event) {
+    const here = event.target.closest?.("tr[data-index]");
+    const step = STEPS[event.key];
+    if (!step || !this.order.length || (!here && event.target !== this.box)) return;
+    event.preventDefault();
+    const from = here ? this.order.indexOf(Number(here.dataset.index)) : Math.ceil(this.box.scrollTop / ROW) - step;
+    const to = Math.max(0, Math.min(this.order.length - 1, from + step));
+    const visible = Math.floor((this.box.clientHeight - ROW) / ROW);
+    const top = Math.min(Math.max(this.box.scrollTop, (to - visible + 1) * ROW), to * ROW);
+    if (top !== this.box.scrollTop) this.box.scrollTop = top;
+    this.rows();
+    this.focus(this.order[to]);
   }
 
   row(index) {
@@ -199,7 +274,7 @@ export class ClassTableView {
     row.dataset.index = index;
     row.addEventListener("click", () => this.toggle(index));
     for (const column of this.columns) {
-      const cell = element("td", column.key === "name" ? "fasa-first" : "");
+      const cell = element("td", PLACES[column.key] ?? "");
       if (column.key === "name") {
         const button = element("button", "fasa-pin", classes.names[index]);
         button.type = "button";
@@ -214,6 +289,10 @@ export class ClassTableView {
         cell.append(badge);
       } else if (column.key === "instances") {
         cell.textContent = classes.instances[index].toLocaleString("en");
+      } else if (column.key === "why") {
+        const [words] = this.reason(index);
+        cell.textContent = words || "–";
+        cell.dir = "auto";
       } else {
         const value = this.value(column, index);
         cell.textContent = FORMATS[column.style](value);
@@ -233,6 +312,8 @@ export class ClassTableView {
   }
 
   destroy() {
+    this.gone = true;
+    clearTimeout(this.telling);
     this.following?.stop();
     this.root.replaceChildren();
   }

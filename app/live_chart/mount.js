@@ -7,6 +7,7 @@ import { readTheme } from "./dom.js";
 import { EventsView } from "./events.js";
 import { FigureView } from "./figure.js";
 import { HeaderView } from "./header.js";
+import { HeatMapView } from "./heat_map.js";
 import { RunListView } from "./run_list.js";
 import { SteeringView } from "./steering.js";
 
@@ -17,11 +18,12 @@ const VIEWS = {
   events: EventsView,
   figure: FigureView,
   header: HeaderView,
+  heat_map: HeatMapView,
   run_list: RunListView,
   steering: SteeringView,
 };
 
-const STYLES = ["live.css", "actions.css", "chart.css", "diagnosis.css"];
+const STYLES = ["live.css", "actions.css", "chart.css", "classes.css", "diagnosis.css"];
 
 const mounted = new WeakMap();
 

@@ -1,31 +1,31 @@
-"""Live run: one training run as it goes. The address holds run, pins and axes."""
+"""Live run: one training run as it goes. The address holds run, pins, axes and arrangement."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from app import charts, class_charts
-from app.branch_dialog import branch_dialog
+from app.class_table import address_of, arrangement_of, class_table
+from app.heat_map import heat_choices, heat_map
 from app.live_chart import live
-from app.notices import notice
+from app.pins import Pins
 from app.run_actions import act, answer, is_run_id
-from app.run_list import find
 from app.run_page import open_run_page
 from app.source import run_log_path
 from app.steering import obey, steering_spec
 from app.view_options import choice, from_address, to_address
 from trainer.run_log.rows import CategoryRow, Run
-from trainer.run_log.schema import RunLogError
 
-MOST_PINS = 8
 X_LABELS = {"epoch": None, "step": None, "time": None}
+Y_LABELS = {"auto": None, "linear": None, "log": None}
 P_LABELS = {"ratio": "relative to start", "absolute": "per 1,000 steps"}
-LOSS_LABELS = {"linear": None, "log": None}
 SMOOTHING = {"none": 0.0, "some": 0.9, "strong": 0.98}
+PINNED_HEIGHT = 490  # pixels: the card ends where the heat map's beside it does
 
 
 def show() -> None:
@@ -36,8 +36,7 @@ def show() -> None:
 
 
 def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
-    """The page of one run: head, steering, charts, pinned classes, class table, history."""
-    counts = charts.frequency_counts(categories)
+    """The page of one run: head, steering, charts, classes, history."""
     fasa = bool(run.config.get("fasa", True))
     head = live("header", {}, key=f"header-{run.id}", run=run.id,
                 on_stage_change=lambda: None, on_open_change=lambda: None)  # fmt: skip
@@ -45,32 +44,24 @@ def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
         st.query_params["run"] = str(int(head.open))
         st.rerun()
     steering(run)
-    view, absolute, log_loss = view_options(fasa)
+    view, absolute = view_options(fasa)
 
-    def chart(spec: charts.Chart) -> None:
-        live("chart", spec.to_dict(), key=f"{spec.key}-{run.id}", run=run.id, view=view)
+    def chart(spec: charts.Chart) -> Callable[[], object]:
+        return partial(live, "chart", spec.to_dict(), key=f"{spec.key}-{run.id}", run=run.id,
+                       view=view)  # fmt: skip
 
-    losses = charts.losses(log=log_loss)
-    precision = charts.average_precision(counts, measure="segm")
-    if fasa:
-        pair(chart, charts.sampling_probability(counts, absolute=absolute), losses)
-        pair(chart, precision, charts.super_groups())
-    else:  # a baseline samples no virtual features and adapts nothing
-        pair(chart, losses, precision)
-    pins = Pins(run, categories)
-    offered = class_charts.class_fields(fasa=fasa)
-    class_field = pins.choose(offered)
-    frequencies = [row.frequency for row in categories]
-    chart(class_charts.pinned_classes(class_field, pins.indices(), pins.labels, frequencies))
-    live(
-        "class_table", asdict(class_charts.class_table(fasa=fasa)), key=pins.table_key, run=run.id,
-        view={"pins": pins.indices()}, on_toggle_change=pins.toggle,
-    )  # fmt: skip
-    knobs, events = st.columns(2, gap="small")
-    with knobs:
-        chart(charts.knobs(fasa=fasa))
-    with events:
-        live("events", asdict(charts.Events()), key=f"events-{run.id}", run=run.id)
+    counts = charts.frequency_counts(categories)
+    first, rest = [charts.losses(), charts.average_precision(counts, measure="segm")], []
+    if fasa:  # a baseline samples no virtual features and adapts nothing
+        spread = charts.probability_bands(counts, absolute=absolute)
+        probability = charts.sampling_probability(counts, absolute=absolute)
+        first = [probability, first[0], spread, replace(first[1], height=spread.height)]
+        rest = [charts.super_groups()]
+    rest += [charts.group_scores(counts), *charts.resources(), charts.knobs(fasa=fasa)]
+    grid([chart(spec) for spec in first])
+    classes(run, categories, view)
+    events = partial(live, "events", asdict(charts.Events()), key=f"events-{run.id}", run=run.id)
+    grid([*(chart(spec) for spec in rest), events])
 
 
 @st.fragment
@@ -88,14 +79,9 @@ def steering(run: Run) -> None:
         view={"answer": st.session_state.get(kept)},
         on_ask_change=take, on_branch_change=lambda: None,
     )  # fmt: skip
-    if result.branch not in ("restart", "fork"):
-        return
-    try:
-        parent = find(run.id)
-    except RunLogError as error:
-        notice(f"Run {run.id} cannot be the parent of another", str(error))
-    else:
-        branch_dialog(parent, result.branch)
+    if result.branch in ("restart", "fork"):
+        asked = {"parent": str(run.id), "how": str(result.branch)}
+        st.switch_page("pages/new_run.py", query_params=asked)
 
 
 def do(run: Run, asked: Mapping[str, Any]) -> str:
@@ -107,85 +93,79 @@ def do(run: Run, asked: Mapping[str, Any]) -> str:
     return obey(run_log_path(), run, asked)
 
 
-def pair(chart: Callable[[charts.Chart], None], left: charts.Chart, right: charts.Chart) -> None:
-    """Two charts side by side, one below the other on a narrow screen."""
-    for column, spec in zip(st.columns(2, gap="small"), (left, right), strict=True):
-        with column:
-            chart(spec)
+def view_options(fasa: bool) -> tuple[dict[str, Any], bool]:
+    """One quiet row of choices for all charts; each lives in the address.
 
-
-def view_options(fasa: bool) -> tuple[dict[str, Any], bool, bool]:
-    """One quiet row of choices for all charts; each lives in the address."""
+    Returns:
+        How charts show their lines, and whether p is shown as it is (else relative to its start).
+    """
     unit = "ratio"
     with st.container(horizontal=True, gap="small"):
         x = choice("x axis", "x", X_LABELS)
+        y = choice("y axis", "y", Y_LABELS)
+        smoothing = choice("smoothing", "smooth", dict.fromkeys(SMOOTHING), first="some")
         if fasa:
             unit = choice("sampling probability", "p", P_LABELS)
-        scale = choice("loss axis", "loss", LOSS_LABELS)
-        smoothing = choice("loss smoothing", "smooth", dict.fromkeys(SMOOTHING), first="some")
-    return {"x": x, "smoothing": SMOOTHING[smoothing]}, unit == "absolute", scale == "log"
+    return {"x": x, "log": y, "smoothing": SMOOTHING[smoothing]}, unit == "absolute"
 
 
-def field_label(name: str) -> str:
-    """A class field as people read it."""
-    return class_charts.CLASS_FIELDS[name].label
+def grid(draws: Sequence[Callable[[], object]]) -> None:
+    """Draw two by two, one below the other on a narrow screen."""
+    for first in range(0, len(draws), 2):
+        for place, draw_one in zip(st.columns(2, gap="small"), draws[first : first + 2],
+                                   strict=False):  # fmt: skip
+            with place:
+                draw_one()
 
 
-class Pins:
-    """The pinned classes of one run: chosen by name or in the table, kept in the address."""
+@st.fragment
+def classes(run: Run, categories: Sequence[CategoryRow], view: Mapping[str, Any]) -> None:
+    """Heat map, pinned classes and table: a fragment, as a pin redraws these three only."""
+    fasa = bool(run.config.get("fasa", True))
+    pins = Pins(run, categories)
+    heat, curves = st.columns(2, gap="small")
+    with curves:
+        chosen = pins.choose(class_charts.class_fields(fasa=fasa))
+        frequencies = [row.frequency for row in categories]
+        spec = class_charts.pinned_classes(chosen, pins.indices(), pins.labels, frequencies)
+        live("chart", replace(spec, height=PINNED_HEIGHT).to_dict(), key=f"pinned-{run.id}",
+             run=run.id, view=dict(view))  # fmt: skip
+    with heat:
+        draw_heat_map(run, pins, fasa=fasa)
+    draw_table(run, pins, fasa=fasa)
 
-    def __init__(self, run: Run, categories: Sequence[CategoryRow]) -> None:
-        self.labels = class_charts.class_labels(categories)
-        self.key, self.table_key = f"pin-{run.id}", f"class_table-{run.id}"
-        self._first = [self.labels[index] for index in class_charts.first_pins(categories)]
-        if self.labels and self.key not in st.session_state:
-            asked = st.query_params.get_all("pin")
-            known = [name for name in dict.fromkeys(asked) if name in self.labels]
-            st.session_state[self.key] = known[:MOST_PINS] if asked else self._first
 
-    def choose(self, fields: Sequence[str]) -> str:
-        """Draw the two choices above the chart; returns the class field."""
-        names, field = st.columns([3, 1], gap="small")
-        with names:
-            if self.labels:
-                pinned = st.multiselect(
-                    "pinned classes", self.labels, key=self.key, max_selections=MOST_PINS,
-                    placeholder="find classes by name",
-                )  # fmt: skip
-                self._to_address(pinned)
-            else:
-                st.multiselect("pinned classes", [], disabled=True,
-                               placeholder="named when the run starts")  # fmt: skip
-        with field:
-            from_address("field", fields, fields[0])
-            chosen = st.selectbox("field", fields, key="field", format_func=field_label)
-            to_address("field", chosen, fields[0])
-        return chosen
+def draw_heat_map(run: Run, pins: Pins, *, fasa: bool) -> None:
+    """The heat map, below the choice of what its colours mean."""
+    options, key = heat_choices(fasa=fasa), f"heat_map-{run.id}"
+    first = next(iter(options))
+    from_address("heat", options, first)
+    chosen = st.selectbox("heat map shows", options, key="heat", format_func=options.__getitem__)
+    to_address("heat", chosen, first)
+    live(
+        "heat_map", heat_map(chosen).to_dict(), key=key, run=run.id, view={"pins": pins.indices()},
+        on_toggle_change=lambda: pins.toggle(st.session_state[key].toggle),
+    )  # fmt: skip
 
-    def indices(self) -> list[int]:
-        """Class indices in the order of pinning."""
-        return [self.labels.index(name) for name in st.session_state.get(self.key, [])]
 
-    def toggle(self) -> None:
-        """A row of the class table was clicked: pin or unpin its class."""
-        clicked: float | None = st.session_state[self.table_key].toggle
-        if clicked is None or not 0 <= int(clicked) < len(self.labels):
-            return
-        label = self.labels[int(clicked)]
-        pinned: list[str] = list(st.session_state.get(self.key, []))
-        if label in pinned:
-            pinned.remove(label)
-        elif len(pinned) < MOST_PINS:
-            pinned.append(label)
-        else:
-            st.toast(f"At most {MOST_PINS} classes can be pinned: unpin one first.")
-        st.session_state[self.key] = pinned
+def draw_table(run: Run, pins: Pins, *, fasa: bool) -> None:
+    """The class table, arranged as the address says."""
+    table, key = class_table(fasa=fasa), f"class_table-{run.id}"
 
-    def _to_address(self, pinned: Sequence[str]) -> None:
-        if list(pinned) != self._first:
-            st.query_params["pin"] = list(pinned) or [""]  # "" says: none, on purpose
-        elif "pin" in st.query_params:
-            del st.query_params["pin"]
+    def arrange() -> None:
+        address = address_of(st.session_state[key].arrange, table)
+        for name in ("find", "sort", "groups"):
+            to_address(name, address.get(name, ""), "")
+
+    live(
+        "class_table", table.to_dict(), key=key, run=run.id,
+        view={
+            "pins": pins.indices(),
+            "arrangement": asdict(arrangement_of(st.query_params.to_dict(), table)),
+        },
+        on_toggle_change=lambda: pins.toggle(st.session_state[key].toggle),
+        on_arrange_change=arrange,
+    )  # fmt: skip
 
 
 show()

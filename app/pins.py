@@ -1,0 +1,74 @@
+"""The pinned classes of a run: chosen by name, in the table or on the heat map; in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import class_charts
+from app.view_options import from_address, to_address
+from trainer.run_log.rows import CategoryRow, Run
+
+MOST_PINS = 8
+
+
+class Pins:
+    """The pinned classes of one run, kept in the session and in the address."""
+
+    def __init__(self, run: Run, categories: Sequence[CategoryRow]) -> None:
+        self.labels = class_charts.class_labels(categories)
+        self.key = f"pin-{run.id}"
+        self._first = [self.labels[index] for index in class_charts.first_pins(categories)]
+        if self.labels and self.key not in st.session_state:
+            asked = st.query_params.get_all("pin")
+            known = [name for name in dict.fromkeys(asked) if name in self.labels]
+            st.session_state[self.key] = known[:MOST_PINS] if asked else self._first
+
+    def choose(self, fields: Sequence[str]) -> str:
+        """Draw the two choices above the chart; returns the class field."""
+        names, field = st.columns([2, 1], gap="small")
+        with names:
+            if self.labels:
+                pinned = st.multiselect(
+                    "pinned classes", self.labels, key=self.key, max_selections=MOST_PINS,
+                    placeholder="find classes by name",
+                )  # fmt: skip
+                self._to_address(pinned)
+            else:
+                st.multiselect("pinned classes", [], disabled=True,
+                               placeholder="named when the run starts")  # fmt: skip
+        with field:
+            from_address("field", fields, fields[0])
+            chosen = st.selectbox("field", fields, key="field", format_func=field_label)
+            to_address("field", chosen, fields[0])
+        return chosen
+
+    def indices(self) -> list[int]:
+        """Class indices in the order of pinning."""
+        return [self.labels.index(name) for name in st.session_state.get(self.key, [])]
+
+    def toggle(self, clicked: object) -> None:
+        """Pin or unpin a class, by the index that a browser sent: material to check."""
+        if not isinstance(clicked, int | float) or not 0 <= clicked < len(self.labels):
+            return
+        label = self.labels[int(clicked)]
+        pinned: list[str] = list(st.session_state.get(self.key, []))
+        if label in pinned:
+            pinned.remove(label)
+        elif len(pinned) < MOST_PINS:
+            pinned.append(label)
+        else:
+            st.toast(f"At most {MOST_PINS} classes can be pinned: unpin one first.")
+        st.session_state[self.key] = pinned
+
+    def _to_address(self, pinned: Sequence[str]) -> None:
+        if list(pinned) != self._first:
+            st.query_params["pin"] = list(pinned) or [""]  # "" says: none, on purpose
+        elif "pin" in st.query_params:
+            del st.query_params["pin"]
+
+
+def field_label(name: str) -> str:
+    """A class field as people read it."""
+    return class_charts.CLASS_FIELDS[name].label
