@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app import classifier_figures
+from app import classifier_figures, super_group_figures
 from app.detection_ap import ap_against_instances
 from app.figure import Figure
 from app.figure_routes import Asked
@@ -14,4 +14,8 @@ FIGURES: tuple[tuple[str, Callable[[Asked], Figure]], ...] = (
     ("biases", classifier_figures.biases),
     ("scores", classifier_figures.scores),
     ("ap_against_instances", ap_against_instances),
+    ("groups_map", super_group_figures.groups_map),
+    ("groups_flow", super_group_figures.groups_flow),
+    ("groups_stability", super_group_figures.groups_stability),
+    ("groups_losses", super_group_figures.groups_losses),
 )
