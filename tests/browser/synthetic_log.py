@@ -250,6 +250,7 @@ class SyntheticRun:
         groups = max(1, min(self.classes // 6, 1 + epoch))
         self.group = self.random.integers(0, groups, self.classes).astype(np.int32)
         decision = np.zeros(self.classes, np.int32)
+        fell = np.zeros(groups, bool)
         if epoch:
             fell = self.random.random(groups) < 0.62
             decision = np.where(fell, 1, -1)[self.group].astype(np.int32)
@@ -261,6 +262,28 @@ class SyntheticRun:
             **here,
         )
         self.writer.class_vectors({"super_group": self.group, "decision": decision}, **here)
+        reports = [self.group_report(number, bool(fell[number]), noise) for number in range(groups)]
+        sizes = [len(report["members"]) for report in reports]
+        self.writer.adaptation(
+            {"eps": 0.4, "eps_quantile": 0.5, "num_groups": groups, "noise_share": noise,
+             "largest_group": max(sizes), "groups": reports},
+            **here,
+        )  # fmt: skip
+
+    def group_report(self, number: int, fell: bool, noise: float) -> dict[str, Any]:
+        """Why a group's probabilities changed, as an adaptation explains it."""
+        members = np.flatnonzero(self.group == number).tolist()
+        before = None if self.step <= self.steps_per_epoch else 2.0 + 0.1 * number
+        change = 0.05 + 0.01 * number
+        reason = "baseline" if before is None else "fell" if fell else "rose"
+        return {
+            "group": number, "members": members, "with_data": members[1:],
+            "noise_members": members[: round(noise * len(members))],
+            "clamped": [index for index in members if self.probability[index] >= 1],
+            "loss_before": before, "reason": reason,
+            "loss_after": 2.0 if before is None else before - change if fell else before + change,
+            "factor": {"baseline": 1.0, "fell": 1.1, "rose": 0.9}[reason],
+        }  # fmt: skip
 
     def finish(self) -> None:
         """Train to the end and close."""
