@@ -78,7 +78,8 @@ def keep_in_address(changes: Mapping[str, Any]) -> None:
     for name, knob in knobs().items():
         text = knob.to_address(changes[name]) if name in changes else None
         if text is not None and len(text) <= LONGEST_IN_ADDRESS:
-            st.query_params[name] = text
+            if st.query_params.get(name) != text:
+                st.query_params[name] = text
         elif name in st.query_params:
             del st.query_params[name]
 
