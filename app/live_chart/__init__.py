@@ -17,8 +17,8 @@ from app import assets
 from app.figure import FigureSpec
 
 Kind = Literal[
-    "chart", "class_table", "diagnosis", "events", "figure", "gallery", "header", "heat_map",
-    "run_list", "steering",
+    "ap_table", "chart", "class_table", "diagnosis", "events", "figure", "gallery", "header",
+    "heat_map", "run_list", "steering",
 ]  # fmt: skip
 
 # A blob cannot import relative addresses, hence the absolute one. Plotly is asked for first: it is

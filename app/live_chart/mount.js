@@ -6,24 +6,28 @@ import { DiagnosisView } from "./diagnosis.js";
 import { readTheme } from "./dom.js";
 import { EventsView } from "./events.js";
 import { FigureView } from "./figure.js";
+import { ApTableView } from "./gallery_ap.js";
+import { GalleryView } from "./gallery.js";
 import { HeaderView } from "./header.js";
 import { HeatMapView } from "./heat_map.js";
 import { RunListView } from "./run_list.js";
 import { SteeringView } from "./steering.js";
 
 const VIEWS = {
+  ap_table: ApTableView,
   chart: ChartView,
   class_table: ClassTableView,
   diagnosis: DiagnosisView,
   events: EventsView,
   figure: FigureView,
+  gallery: GalleryView,
   header: HeaderView,
   heat_map: HeatMapView,
   run_list: RunListView,
   steering: SteeringView,
 };
 
-const STYLES = ["live.css", "actions.css", "chart.css", "classes.css", "diagnosis.css"];
+const STYLES = ["live.css", "actions.css", "chart.css", "classes.css", "diagnosis.css", "gallery.css"];
 
 const mounted = new WeakMap();
 

@@ -1,0 +1,64 @@
+"""The words of the page Detections: titles, captions, what is said while there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.figure import FigureSpec
+from app.looks import FREQUENCY_LOOKS
+from app.run_page import run_label
+from trainer.run_log.rows import Run
+
+GALLERY_CAPTION = (
+    "Test images; boxes and filled masks are detections in the colour of their class's frequency "
+    "group (letter r rare, c common, f frequent), dashed boxes and white outlines are the truth. "
+    "A true object is found when a detection of its class reaches IoU 0.5 with it, as in AP50, "
+    "taken for another class (≠) when only one of another class does, and missed otherwise; what "
+    "is left of the detections are false alarms (✕). Filters keep an image when any column holds "
+    "what is asked for. Click or Enter enlarges, arrow keys go from image to image."
+)
+FEDERATED = (
+    " LVIS labels each image with some categories only: a detection of any other category is not "
+    "judged (?), neither right nor wrong."
+)
+
+
+def gallery_spec(run: Run, runs: Sequence[Run]) -> dict[str, Any]:
+    """What the gallery of a run says, and which runs it offers beside it."""
+    federated = run.config.get("data") == "lvis"
+    return {
+        "key": "gallery",
+        "title": "Detections on test images",
+        "caption": GALLERY_CAPTION + FEDERATED * federated,
+        "runs": [{"id": other.id, "label": run_label(other)} for other in reversed(runs)],
+        # Pictures are a ground of their own, light theme or dark: the brighter shade shows on both.
+        "looks": {letter: look.color.dark for letter, look in FREQUENCY_LOOKS.items()},
+    }
+
+
+def ap_table_spec(run: Run) -> dict[str, Any]:
+    """What the table of AP by class says."""
+    every = run.config.get("evaluate_every", 1)
+    return {
+        "key": "ap_table",
+        "title": "Average precision by class",
+        "caption": "AP over IoU 0.50 to 0.95 in percent at the newest evaluation, and how many "
+        "points the mask AP gained since the chosen one; – for a class without test objects. A "
+        "click on a class shows its pictures.",
+        "empty": f"No evaluation yet: the first comes after epoch {every}.",
+    }
+
+
+def ap_figure(measure: str) -> FigureSpec:
+    """AP of each class against its training instances."""
+    return FigureSpec(
+        name="ap_against_instances",
+        title="AP against training instances",
+        caption="Each point is a class; the line is the median of the classes within half a "
+        "decade. A long tail that learns lifts the left end. A click shows the class's pictures.",
+        empty="No evaluation yet: points come with the first average precision.",
+        height=430,
+        params={"measure": measure},
+        picks=True,
+    )
