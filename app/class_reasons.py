@@ -10,9 +10,8 @@ Many classes share a reason, so there are few of them. A page asks again only wh
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -136,42 +135,14 @@ def _short(value: float) -> str:
     return f"{value:.2f}" if value >= 0.005 else f"{value:.2g}"
 
 
-@dataclass
-class _Memory:
-    """What has been read of one run's adaptations: the cursor and the rows of the last one."""
-
-    rewinds: int
-    cursor: int = 0
-    last: list[AdaptationRow] = field(default_factory=list)
-
-
-class Reasons:
-    """The reasons of runs; remembers the last adaptation, so each call reads only new rows."""
-
-    def __init__(self) -> None:
-        self._reader: RunLogReader | None = None
-        self._memories: dict[int, _Memory] = {}
-        self._lock = threading.Lock()
-
-    def of(self, reader: RunLogReader, run: Run) -> ClassReasons:
-        """The reasons of a run as it stands."""
-        with self._lock:
-            if reader is not self._reader:  # first call, or another file
-                self._reader, self._memories = reader, {}
-            memory = self._memories.get(run.id)
-            if memory is None or memory.rewinds != run.rewinds:
-                memory = self._memories[run.id] = _Memory(run.rewinds)
-            rows = reader.adaptations(run.id, after=memory.cursor)
-            if rows:
-                memory.cursor = rows[-1].id
-                memory.last = [row for row in rows if row.step == rows[-1].step]
-            last = memory.last
-        classes = len(reader.categories(run.id))
-        return class_reasons(
-            last,
-            observed=_newest(reader, run, "observed_rois", classes),
-            probability=_newest(reader, run, "probability", classes),
-        )
+def reasons_of(reader: RunLogReader, run: Run) -> ClassReasons:
+    """The reasons of a run as it stands."""
+    classes = len(reader.categories(run.id))
+    return class_reasons(
+        reader.last_adaptation(run.id),
+        observed=_newest(reader, run, "observed_rois", classes),
+        probability=_newest(reader, run, "probability", classes),
+    )
 
 
 def _newest(reader: RunLogReader, run: Run, name: str, classes: int) -> NDArray[Any]:
@@ -183,11 +154,10 @@ def _newest(reader: RunLogReader, run: Run, name: str, classes: int) -> NDArray[
 
 def reason_routes(reader: Callable[[], RunLogReader]) -> list[BaseRoute]:
     """The route, to be handed to `streamlit.App`; `reader` opens the run log as it stands."""
-    memory = Reasons()
 
     def answer(request: Request) -> Response:
         log = reader()
-        found = memory.of(log, asked_run(log, request))
+        found = reasons_of(log, asked_run(log, request))
         columns = {
             "step": found.step,
             "epoch": found.epoch,

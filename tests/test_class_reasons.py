@@ -7,7 +7,7 @@ from run_log_builders import fill
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.class_reasons import Reasons, class_reasons, reason_routes
+from app.class_reasons import class_reasons, reason_routes, reasons_of
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import AdaptationRow
 from trainer.run_log.writer import RunLogWriter
@@ -102,15 +102,12 @@ def test_the_route_answers_from_a_log(tmp_path: Path) -> None:
 def test_only_the_newest_adaptation_is_told(tmp_path: Path) -> None:
     path = fill(tmp_path / "log.sqlite")
     reader = RunLogReader(path)
-    memory = Reasons()
-    first = memory.of(reader, reader.run(1))
-    assert memory.of(reader, reader.run(1)) == first  # nothing new: the same from memory
     group = {"group": 2, "members": [0, 1], "noise_members": [], "with_data": [0, 1]}
     group |= {"loss_before": 1.0, "loss_after": 1.5, "factor": 0.9, "clamped": []}
     summary = {"eps": 0.5, "eps_quantile": 0.5, "num_groups": 1, "noise_share": 0.0}
     with RunLogWriter(path, 1) as writer:
         report = {**summary, "largest_group": 2, "groups": [{**group, "reason": "rose"}]}
         writer.adaptation(report, step=8, epoch=2)
-    later = memory.of(reader, reader.run(1))
+    later = reasons_of(reader, reader.run(1))
     assert [text for text, _ in later.reasons] == ["group 2 rose 0.50", "never observed"]
     assert later.of_class == [0, 0, 1, 1, 1]

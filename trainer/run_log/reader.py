@@ -6,6 +6,7 @@ id: keep the last id seen and hand it in again, and history is never read twice.
 at ``after=0``. Shapes: C classes, S snapshots.
 """
 
+import itertools
 import json
 import sqlite3
 import threading
@@ -41,6 +42,8 @@ from trainer.run_log.thinning import select_scalars
 
 _RUN_FIELDS = [field.name for field in fields(Run)]
 _RUN_COLUMNS = ", ".join(_RUN_FIELDS)
+
+_ADAPTATION_COLUMNS = ", ".join(AdaptationRow._fields)
 
 # The distinct values of an index's second column, one index step each instead of a scan.
 _DISTINCT = (
@@ -234,14 +237,22 @@ class RunLogReader:
     def adaptations(self, run_id: int, *, after: int = 0) -> list[AdaptationRow]:
         """One row per adaptation and super-group."""
         rows = self._rows(
-            "SELECT id, step, epoch, wall_time, super_group, members, noise_members, with_data,"
-            " clamped, loss_before, loss_after, factor, reason FROM adaptations"
+            f"SELECT {_ADAPTATION_COLUMNS} FROM adaptations"
             " WHERE run_id = ? AND id > ? ORDER BY id",
             (run_id, after),
         )
-        return [
-            AdaptationRow._make((*row[:5], *map(json.loads, row[5:9]), *row[9:])) for row in rows
-        ]
+        return [_adaptation(row) for row in rows]
+
+    def last_adaptation(self, run_id: int) -> list[AdaptationRow]:
+        """The rows of the newest adaptation, one per super-group; empty before the first."""
+        sql = f"SELECT {_ADAPTATION_COLUMNS} FROM adaptations WHERE run_id = ? ORDER BY id DESC"
+        with self._connection() as connection:
+            cursor = connection.execute(sql, (run_id,))
+            newest = cursor.fetchone()
+            rest = itertools.takewhile(lambda row: row[1] == newest[1], cursor)
+            rows = [newest, *rest] if newest else []
+            cursor.close()
+        return [_adaptation(row) for row in reversed(rows)]
 
     def adaptation_summaries(self, run_id: int, *, after: int = 0) -> list[AdaptationSummary]:
         """One row per adaptation."""
@@ -375,6 +386,10 @@ def _run(row: Sequence[Any]) -> Run:
     return Run(
         **values | {"config": json.loads(values["config"]), "tags": json.loads(values["tags"])}
     )
+
+
+def _adaptation(row: Sequence[Any]) -> AdaptationRow:
+    return AdaptationRow._make((*row[:5], *map(json.loads, row[5:9]), *row[9:]))
 
 
 def _number(value: float | None) -> float:
