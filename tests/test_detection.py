@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from annotation_builders import HEIGHT, WIDTH, document, load, rectangle, write
+from annotation_builders import HEIGHT, WIDTH, document, load, packed, rectangle, write
 from PIL import Image
 
 from data.detection import AnnotationError, DetectionDataset
@@ -39,6 +39,34 @@ def test_objects_are_read_without_their_image(tmp_path: Path) -> None:
     assert boxes.tolist() == [[1, 2, 4, 4], [4, 0, 8, 5]]
     assert labels.tolist() == [1, 0]
     assert data_set.objects(2)[0].shape == (0, 4)
+
+
+def test_an_annotation_has_crowds_last_and_lvis_lists(tmp_path: Path) -> None:
+    content = document()
+    content["images"][0] |= {"neg_category_ids": [20], "not_exhaustive_category_ids": [30, 20]}
+    data_set = load(tmp_path, content)
+    (tmp_path / "a.png").unlink()
+    found = data_set.annotation(0)
+    assert (found.image_id, found.width, found.height, found.num_objects) == (7, WIDTH, HEIGHT, 2)
+    assert found.boxes.tolist() == [[1, 2, 4, 4], [4, 0, 8, 5], [0, 0, 8, 1]]
+    assert found.labels.tolist() == [1, 0, 0]
+    crowd = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    crowd[0, 0] = 1
+    for mask, expected in zip(
+        found.masks, [rectangle(1, 2, 3, 2), rectangle(4, 0, 4, 5), crowd], strict=True
+    ):
+        assert mask == packed(expected)
+    assert (found.absent, found.not_exhaustive) == ([0], [1, 0])
+    empty = data_set.annotation(2)
+    assert (empty.boxes.shape, empty.masks, empty.absent) == ((0, 4), [], [])
+
+
+def test_a_negative_class_the_training_set_lacks_is_left_out(tmp_path: Path) -> None:
+    content = document()
+    content["categories"].append({"id": 40, "name": "new"})
+    content["images"][0]["neg_category_ids"] = [40, 20]
+    known = load(tmp_path, document()).categories
+    assert load(tmp_path, content, categories=known).annotation(0).absent == [0]
 
 
 def test_an_image_without_objects_has_empty_tensors(tmp_path: Path) -> None:

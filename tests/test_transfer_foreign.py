@@ -236,6 +236,33 @@ ROWS = {
     "real of no object": "UPDATE feature_snapshots SET subjects = x'02000000' || x'00000000'",
     "objects with a gap": "UPDATE feature_probes SET object_index = 7 WHERE object_index = 1",
     "features cut": "UPDATE feature_snapshots SET data = substr(data, 1, 8)",
+    "image without size": "UPDATE prediction_images SET width = 0",
+    "image larger than any": "UPDATE prediction_images SET height = 2147483648",
+    "images with a gap": "UPDATE prediction_images SET image_index = 7 WHERE image_index = 1",
+    "image as a page": "UPDATE prediction_images SET picture = CAST('<svg>' AS BLOB)",
+    "truth of no list": "UPDATE prediction_images SET truth = '{}'",
+    "truth of no class": "UPDATE prediction_images SET truth = json_set(truth, '$[0].class', 5)"
+                         " WHERE image_index = 0",
+    "crowd of two": "UPDATE prediction_images SET truth = json_set(truth, '$[0].crowd', 2)"
+                    " WHERE image_index = 0",
+    "judged of no class": "UPDATE prediction_images SET judged = '[-1]'",
+    "judged of text": """UPDATE prediction_images SET judged = '["0"]'""",
+    "detection on no image": "UPDATE predictions SET image_index = 2",
+    "detections of no list": "UPDATE predictions SET detections = '7'",
+    **{
+        f"detection with {name}": "UPDATE predictions SET detections = json_set(detections,"
+        f" '$[0].{path}', {value}) WHERE image_index = 0"
+        for name, path, value in (
+            ("score of text", "score", "'1'"), ("score beyond 1", "score", "1.5"),
+            ("a box of three", "box", "json('[1, 2, 3]')"), ("a box of text", "box[1]", "'2'"),
+            ("more than that", "name", "'<b>'"), ("no mask", "mask", "NULL"),
+            ("another size", "mask.size", "json('[4, 6]')"),
+            ("a short mask", "mask.counts", "'0220007'"), ("a long mask", "mask.counts", "'0220009'"),
+            ("a cut mask", "mask.counts", "'02200'"), ("an open mask", "mask.counts", "'022000P'"),
+            ("a strange mask", "mask.counts", "'\u00e9'"), ("a negative run", "mask.counts", "'O'"),
+            ("a run without end", "mask.counts", "'PPPPPPPPPPPP0'"),
+        )
+    },
     "command step": "UPDATE commands SET applied_step = -1",
     "value beyond 64 MiB": "UPDATE feature_probes SET picture = zeroblob(70000000)",
 }  # fmt: skip

@@ -251,8 +251,8 @@ def read_me(suffix: str) -> str:
         "Runs of FASA Live, exported as tidy tables (UTF-8; one file a table, one row a fact).",
         "",
         "Times are seconds since 1970-01-01 UTC. An empty cell (null) is a value that is not",
-        "known, has not happened yet, or was not a number. Feature probes and snapshots are not",
-        "here: export to sqlite for them.",
+        "known, has not happened yet, or was not a number. Feature probes and snapshots, test",
+        "images and the predictions on them are not here: export to sqlite for them.",
         "",
         *_RULES[suffix],
     ]
