@@ -210,30 +210,32 @@ def first_fork_step(run: Run, runs: Sequence[Run]) -> int | None:
     return min(steps, default=None)
 
 
-def fork_start(
+def fork_starts(
     run: Run,
     runs: Sequence[Run],
     *,
     forked: float | None,
     passed: Sequence[tuple[int, float]],
-) -> float:
-    """The moment that is 0 when runs are aligned by the time since their fork.
+) -> list[float]:
+    """The moment that is 0 of a run when runs are aligned by the time since their fork.
 
-    For a run that others of `runs` left, when it passed the first of those steps; for a fork, when
-    it was forked; else the start.
+    For a run that others of `runs` left, when it passed the first of those steps. For a fork, when
+    it was forked, preceded by when its parent was at that step: what it took over from its parent
+    counts from there, so that it lies on the parent's line. For any other run, its start.
 
     Args:
         forked: when it was forked, seconds since 1970; None when that is not known.
-        passed: (step, seconds since 1970) of steps it took, in their order.
+        passed: (step, seconds since 1970) of steps it took or took over, in their order.
 
     Returns:
-        seconds since 1970.
+        one moment, or a fork's two; seconds since 1970.
     """
     step = first_fork_step(run, runs)
     if step is not None and passed and passed[0][0] <= step <= passed[-1][0]:
         steps, walls = zip(*passed, strict=True)
-        return float(np.interp(step, steps, walls))
+        return [float(np.interp(step, steps, walls))]
     began = run.started if run.started is not None else run.created
     if run.parent_step is not None:
-        return forked if forked is not None else began
-    return passed[0][1] if passed else began
+        inherited = [wall for at, wall in passed if at <= run.parent_step]
+        return [*inherited[-1:], forked if forked is not None else began]
+    return [passed[0][1] if passed else began]

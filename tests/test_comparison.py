@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from test_charts import run
 
 from app import comparison
-from app.comparison import Compared, first_fork_step, fork_start, run_looks, run_name
+from app.comparison import Compared, first_fork_step, fork_starts, run_looks, run_name
 from app.comparison_config import changes_text, differences, label, live_changes
 from app.comparison_html import DASHES, MARKERS, config_table
 from trainer.config import RunConfig
@@ -118,17 +118,19 @@ def test_runs_are_aligned_where_the_first_fork_left() -> None:
     runs = [PARENT, FORK, LATER, RESTART]
     assert first_fork_step(PARENT, runs) == 30
     # Step 30 is half way between step 20 (at 1020) and step 40 (at 1060).
-    assert fork_start(PARENT, runs, forked=None, passed=PASSED) == 1040.0
-    assert fork_start(FORK, runs, forked=5003.0, passed=PASSED) == 5003.0
-    assert fork_start(LATER, runs, forked=None, passed=PASSED) == 9000.0
-    assert fork_start(RESTART, runs, forked=None, passed=[(1, 7004.0)]) == 7004.0
+    assert fork_starts(PARENT, runs, forked=None, passed=PASSED) == [1040.0]
+    # What a fork took over counts from when its parent was there, its own from the fork on.
+    taken_over = [(20, 1020.0), (30, 1040.0), (31, 5006.0)]
+    assert fork_starts(FORK, runs, forked=5003.0, passed=taken_over) == [1040.0, 5003.0]
+    assert fork_starts(LATER, runs, forked=None, passed=[]) == [9000.0]
+    assert fork_starts(RESTART, runs, forked=None, passed=[(1, 7004.0)]) == [7004.0]
 
 
 def test_a_parent_without_its_forks_begins_at_its_start() -> None:
-    assert fork_start(PARENT, [PARENT, RESTART], forked=None, passed=PASSED) == 1010.0
-    assert fork_start(PARENT, [PARENT, FORK], forked=None, passed=PASSED[2:]) == 1060.0
+    assert fork_starts(PARENT, [PARENT, RESTART], forked=None, passed=PASSED) == [1010.0]
+    assert fork_starts(PARENT, [PARENT, FORK], forked=None, passed=PASSED[2:]) == [1060.0]
     queued = run(id=5, started=None, created=123.0)
-    assert fork_start(queued, [queued], forked=None, passed=[]) == 123.0
+    assert fork_starts(queued, [queued], forked=None, passed=[]) == [123.0]
 
 
 def test_only_settings_that_differ_are_shown_in_the_order_of_the_configuration() -> None:

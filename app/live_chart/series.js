@@ -3,13 +3,15 @@
 const MOST_POINTS = 1500; // of a line on screen; a chart is about 600 pixels wide
 
 // x of every row: step, epochs done (a fraction within an epoch), minutes since the start, or
-// minutes since the fork. `view.starts` says when each run was forked, by its id.
+// minutes since the fork. `view.starts` has the moment that is 0 of each run, by its id; of a fork
+// two: when its parent was there, for the history it took over, and when it was forked.
 export function xValues(table, view, run) {
   if (view.x === "step") return table.step;
   if (view.x === "time" || view.x === "fork") {
     const began = run?.began ?? run?.created ?? table.wall[0];
-    const start = view.x === "fork" ? (view.starts?.[run?.id] ?? began) : began;
-    return table.wall.map((wall) => (wall - start) / 60);
+    const starts = (view.x === "fork" && view.starts?.[run?.id]) || [began];
+    const own = starts[starts.length - 1];
+    return table.wall.map((wall) => (wall - (wall < own ? starts[0] : own)) / 60);
   }
   const perEpoch = run?.total_steps && run?.total_epochs ? run.total_steps / run.total_epochs : 0;
   return perEpoch ? table.step.map((step) => step / perEpoch) : table.epoch.map((epoch) => epoch + 1);

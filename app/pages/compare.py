@@ -19,7 +19,7 @@ from app.comparison import (
     Compared,
     chosen_class_charts,
     class_field_words,
-    fork_start,
+    fork_starts,
     group_charts,
     run_looks,
     run_name,
@@ -49,6 +49,10 @@ NO_AVERAGE = frozenset({"super_group", "decision"})  # numbers and signs: a mean
 MOST_CURVES, MOST_CLASSES = 8, 6
 REFRESH = 5  # seconds between two looks at the results of runs that train
 NO_BASELINE = "none"
+FORK_CAPTION = (
+    "0 is where a fork left its parent: the moment it was forked, and for the parent the moment it "
+    "passed that step. Runs that were not forked begin at 0."
+)
 
 
 def show() -> None:
@@ -204,7 +208,8 @@ def show_curves(reader: RunLogReader, runs: Sequence[Run], looks: dict[int, Look
     names = choose_classes(classes) if by == "classes" else []
     view: dict[str, Any] = {"x": x, "smoothing": SMOOTHING[smoothing], "log": scale}
     if x == "fork":
-        view["starts"] = {str(run.id): start_of(reader, run, runs) for run in runs}
+        view["starts"] = {str(run.id): starts_of(reader, run, runs) for run in runs}
+        st.caption(FORK_CAPTION)
     charts = [scalar_chart(name, compared) for name in curves if name in scalars]
     put_charts(charts, 2, runs[0].id, view)
     for name in chosen_fields:
@@ -260,11 +265,11 @@ def choose_several(
     return picked
 
 
-def start_of(reader: RunLogReader, run: Run, runs: Sequence[Run]) -> float:
+def starts_of(reader: RunLogReader, run: Run, runs: Sequence[Run]) -> list[float]:
     """The moment that is 0 on an axis of time since the fork."""
     forks = [e.wall_time for e in reader.events(run.id) if e.kind == "fork"]
     passed = [(row.step, row.wall_time) for row in reader.scalars(run.id, ["learning_rate"])]
-    return fork_start(run, runs, forked=forks[-1] if forks else None, passed=passed)
+    return fork_starts(run, runs, forked=forks[-1] if forks else None, passed=passed)
 
 
 def is_dark() -> bool:
