@@ -102,10 +102,14 @@ def losses(facts: Facts) -> list[Finding] | None:
     return [Finding(
         "loss_not_finite", "Loss not finite", "bad",
         f"Not a finite number any more: {', '.join(broken)}. What is learned from it is spoilt.",
-        f"{broken[0]} = {facts.losses[broken[0]]:g}",
+        f"{broken[0]} is {_word(facts.losses[broken[0]])}",
         "Stop the run and fork it from a checkpoint before this step, with a lower learning rate "
         "or gradient clip.",
     )]  # fmt: skip
+
+
+def _word(value: float) -> str:
+    return "NaN" if math.isnan(value) else "infinite"
 
 
 def _diverged(facts: Facts) -> bool:

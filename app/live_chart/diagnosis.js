@@ -7,7 +7,7 @@ import { follow, get } from "./poll.js";
 const EVERY = 10_000; // milliseconds: disk, memory and heartbeat change without new rows
 const SIGNS = {
   bad: { mark: "✕", word: "wrong" },
-  warn: { mark: "!", word: "look at" },
+  warn: { mark: "!", word: "warning" },
   note: { mark: "i", word: "note" },
 };
 const WELL = { mark: "✓", tone: "live" };
@@ -17,12 +17,12 @@ function count(findings, severity) {
   return findings.filter((finding) => finding.severity === severity).length;
 }
 
-// "1 wrong · 2 to look at · 1 note"; "Nothing wrong" where only notes are left.
+// "1 wrong · 2 warnings · 1 note"; "Nothing wrong" where only notes are left.
 function headline({ findings, checked }) {
   const [bad, warn, note] = ["bad", "warn", "note"].map((s) => count(findings, s));
   const parts = [];
   if (bad) parts.push(`${bad} wrong`);
-  if (warn) parts.push(`${warn} to look at`);
+  if (warn) parts.push(warn === 1 ? "1 warning" : `${warn} warnings`);
   if (!parts.length) parts.push(checked.length ? "Nothing wrong" : "Nothing to check yet");
   if (note) parts.push(note === 1 ? "1 note" : `${note} notes`);
   return parts.join(" · ");
