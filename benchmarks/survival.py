@@ -223,7 +223,7 @@ def _differences(folder: RunsFolder, whole: int, broken: int, result: Result) ->
     if steps != list(range(1, theirs.step + 1)):
         yield f"steps twice or missing: {len(steps)} rows for {theirs.step} steps"
     with closing(sqlite3.connect(folder.run_log)) as connection:
-        for table in (*HISTORY, "checkpoints", "categories"):
+        for table in (*HISTORY, "checkpoints", "categories", "prediction_images"):
             rows = _comparable(connection, table, whole)
             others = _comparable(connection, table, broken)
             result.rows += len(rows)

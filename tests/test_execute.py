@@ -49,6 +49,12 @@ def test_everything_is_streamed(folder: RunsFolder, finished: int) -> None:
     names = set(reader.scalar_names(finished))
     assert {f"loss/{n}" for n in ("total", "classifier", "virtual", "box", "mask")} <= names
     assert {"segm/AP", "segm/AP_r", "bbox/AP", "adaptation/eps", "knob/alpha"} <= names
+    images = reader.prediction_images(finished)
+    assert 0 < len(images) <= 32
+    assert [epoch for _, epoch in reader.prediction_moments(finished)] == [0, 1, 2]
+    last = reader.predictions(finished, step=run.step)
+    assert [row.image_index for row in last] == [image.index for image in images]
+    assert any(row.detections for row in last)
     steps = [row.step for row in reader.scalars(finished, ["loss/total"])]
     assert steps == list(range(1, run.step + 1))
     losses = [row.value for row in reader.scalars(finished, ["loss/total"])]

@@ -41,7 +41,9 @@ def data(tmp_path: Path) -> TrainingData:
     return with_test(data, test)
 
 
-def with_test(data: TrainingData, test: DetectionDataset | None, federated: bool = False) -> Any:
+def with_test(
+    data: TrainingData, test: DetectionDataset | None, federated: bool = False
+) -> TrainingData:
     return TrainingData(data.title, data.categories, data.train, data.holdout, test, federated)
 
 
