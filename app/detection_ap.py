@@ -19,6 +19,8 @@ from trainer.run_log.reader import RunLogReader
 
 MEASURES = {"segm": "mask AP", "bbox": "box AP"}
 FEWEST = 3  # classes a median stands for
+HALF_WIDTH = 0.25  # decades
+PLACES = 25  # of the running median
 Floats = NDArray[np.float64]
 
 
@@ -98,7 +100,7 @@ def ap_against_instances(asked: Asked) -> Figure:
         traces,
         layout={
             "xaxis": {"type": "log", "title": {"text": "training instances of the class"},
-                      "dtick": 1},
+                      "dtick": "D2"},
             "yaxis": {"title": title, "range": [-0.04 * top, top]},
             "hovermode": "closest",
         },
@@ -136,7 +138,7 @@ def _median_trace(instances: Floats, precision: Floats, dark: bool) -> dict[str,
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": "median over a decade",
+        "name": "running median",
         "x": x,
         "y": y,
         "line": {"color": ground(INK, dark), "width": 2},
@@ -165,9 +167,10 @@ def _note(
 
 
 def running_median(instances: Floats, values: Floats) -> tuple[list[float], list[float]]:
-    """Median of `values` over the classes within half a decade to either side.
+    """Median of `values` over the classes within a quarter of a decade to either side.
 
-    At four places a decade; a place with fewer than 3 classes around it is left out.
+    Taken at up to 25 places from the fewest instances to the most; a place with fewer than 3
+    classes around it is left out.
 
     Args:
         instances: [C], above 0.
@@ -177,10 +180,9 @@ def running_median(instances: Floats, values: Floats) -> tuple[list[float], list
         Instances and medians of the places.
     """
     decade = np.log10(instances)
-    low, high = np.floor(decade.min() * 4) / 4, np.ceil(decade.max() * 4) / 4
     found = []
-    for place in np.arange(low, high + 0.01, 0.25):
-        near = values[np.abs(decade - place) <= 0.5]
+    for place in np.unique(np.linspace(decade.min(), decade.max(), PLACES)):
+        near = values[np.abs(decade - place) <= HALF_WIDTH + 1e-9]
         if len(near) >= FEWEST:
             found.append((float(10**place), float(np.median(near))))
     return [x for x, _ in found], [y for _, y in found]

@@ -33,9 +33,11 @@ class Seen:
 
     def judge(self, least_score: float) -> Verdict:
         """Match it, leaving out detections below that score."""
-        judged = self.image.judged
-        known = None if judged is None else frozenset(judged)
-        return judge(self.overlaps, least_score=least_score, judged=known)
+        judged: Any = self.image.judged  # as foreign as the rest of the log
+        if judged is not None:
+            listed = judged if isinstance(judged, list) else []
+            judged = frozenset(index for index in listed if isinstance(index, int))
+        return judge(self.overlaps, least_score=least_score, judged=judged)
 
 
 class Gallery:

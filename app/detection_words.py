@@ -55,8 +55,8 @@ def ap_figure(measure: str) -> FigureSpec:
     return FigureSpec(
         name="ap_against_instances",
         title="AP against training instances",
-        caption="Each point is a class; the line is the median of the classes within half a "
-        "decade. A long tail that learns lifts the left end. A click shows the class's pictures.",
+        caption="Each point is a class; the line is the running median over half a decade of "
+        "instances. A long tail that learns lifts the left end. A click shows the pictures.",
         empty="No evaluation yet: points come with the first average precision.",
         height=430,
         params={"measure": measure},

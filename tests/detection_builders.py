@@ -98,7 +98,8 @@ def large_gallery(
             boxes.append((x, y, x + random.uniform(40, 90), y + random.uniform(35, 70)))
         truths.append([thing(int(random.integers(classes)), box) for box in boxes])
     known = [sorted({one["class"] for one in truth}) if judged else None for truth in truths]
-    writer.prediction_images([image(i, t, judged=k) for i, (t, k) in enumerate(zip(truths, known, strict=True))])  # fmt: skip
+    pairs = enumerate(zip(truths, known, strict=True))
+    writer.prediction_images([image(i, truth, judged=k) for i, (truth, k) in pairs])
     for moment in range(moments):
         skill = (moment + 1) / (moments + 1)
         rows = [

@@ -32,7 +32,9 @@ export class GalleryView {
     this.caption = element("p", "fasa-caption");
     this.scroller = element("div", "fasa-gallery-scroll");
     this.scroller.append(this.heads, this.grid);
-    card.append(this.title, this.bar.node, this.add, this.count, this.scroller, this.end, this.caption);
+    const row = element("div", "fasa-tools");
+    row.append(this.add, this.count);
+    card.append(this.title, this.bar.node, row, this.scroller, this.end, this.caption);
     this.enlarged = new Enlarged({ step: (by) => this.turn(by), close: () => this.choose({ image: null }) });
     root.append(card, this.enlarged.node);
     this.near = new IntersectionObserver(([entry]) => {
@@ -101,9 +103,9 @@ export class GalleryView {
 
   // The same run's earliest evaluation that is not shown yet: what one wants to compare with first.
   addColumn() {
-    const [{ run, moment }] = [{ run: this.filter.columns[0].run, moment: this.columns[0].moment }];
+    const { run, answer } = this.columns[0].moment;
     const taken = this.filter.columns.map(({ step }) => step);
-    const free = (moment.answer?.moments ?? []).map(([step]) => String(step)).find((step) => !taken.includes(step));
+    const free = (answer?.moments ?? []).map(([step]) => String(step)).find((step) => !taken.includes(step));
     this.choose({ columns: [...this.filter.columns, { run, step: free ?? "newest" }] });
   }
 

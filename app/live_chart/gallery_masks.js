@@ -66,16 +66,20 @@ function channels(color) {
   return [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16));
 }
 
-// Lay masks over each other: [{bits, color "#rrggbb", fill 0..1, edge 0..1}] -> an image.
+const ANTS = ["#ffffff", "#10141a"].map(channels);
+
+// Lay masks over each other: [{bits, color "#rrggbb", fill 0..1, edge 0..1}] -> an image. Without a
+// colour the edge is black and white by turns, which shows on any picture.
 export function layers(masks, width, height) {
   const image = new ImageData(width, height);
   const { data } = image;
   for (const { bits, color, fill, edge } of masks) {
-    const rgb = channels(color);
+    const own = color ? channels(color) : null;
     for (let at = 0; at < bits.length; at += 1) {
       if (!bits[at]) continue;
       const share = isEdge(bits, at, width, height) ? edge : fill;
       if (!share) continue;
+      const rgb = own ?? ANTS[((at % width) + Math.floor(at / width)) % 6 < 3 ? 0 : 1];
       const below = (data[4 * at + 3] / 255) * (1 - share);
       const alpha = share + below;
       for (let channel = 0; channel < 3; channel += 1) {

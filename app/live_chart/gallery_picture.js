@@ -119,7 +119,7 @@ export class Picture {
       const missed = isTrue && object.word === "missed";
       masks.push({
         bits: object.bits,
-        color: isTrue && !missed ? TRUTH : color,
+        color: isTrue && !missed ? null : color,
         fill: faint || isTrue ? 0 : 0.38,
         edge: faint ? 0.15 : 0.95,
       });

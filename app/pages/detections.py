@@ -15,7 +15,7 @@ from app.view_options import choice
 LAST = "detections-run"  # of this session: another run starts at its own newest evaluation
 PICTURES = "detections-pictures"
 PARTS = {"pictures": None, "ap": "AP by class"}
-MEASURES = {"segm": "masks", "bbox": "boxes"}
+MEASURES = {"segm": "masks", "bbox": "boxes"}  # of the scatter; the table holds both
 
 
 def show() -> None:
@@ -29,10 +29,13 @@ def show() -> None:
     st.session_state[LAST] = page.run.id
     if PICTURES in st.session_state:  # a class was picked: to its pictures
         st.session_state["part"] = st.session_state.pop(PICTURES)
-    if choice("show", "part", PARTS) == "pictures":
+    with st.container(horizontal=True, gap="medium"):
+        part = choice("show", "part", PARTS)
+        measure = choice("AP of", "measure", MEASURES) if part == "ap" else ""
+    if part == "pictures":
         gallery(page)
     else:
-        precision(page)
+        precision(page, measure)
 
 
 @st.fragment
@@ -55,8 +58,8 @@ def gallery(page: RunPage) -> None:
     )  # fmt: skip
 
 
-def precision(page: RunPage) -> None:
-    """AP of each class: table, and scatter against the number of instances."""
+def precision(page: RunPage, measure: str) -> None:
+    """AP of each class: table, and scatter of a measure against the number of instances."""
     key, figure_key = f"ap-table-{page.run.id}", f"ap-figure-{page.run.id}"
 
     def take() -> None:
@@ -80,7 +83,6 @@ def precision(page: RunPage) -> None:
             on_arrange_change=take, on_pick_change=lambda: pick(key),
         )  # fmt: skip
     with scatter:
-        measure = choice("AP of", "measure", MEASURES)
         figure(ap_figure(measure), key=figure_key, run=page.run.id,
                on_pick_change=lambda: pick(figure_key))  # fmt: skip
 
