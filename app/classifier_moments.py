@@ -110,6 +110,8 @@ def ranks(categories: Sequence[CategoryRow]) -> NDArray[np.int64]:
 
 def running_median(values: Float, window: int) -> Float:
     """[C] median over the `window` nearest places (odd); NaNs are left out, fewer at the ends."""
+    if not len(values):
+        return values
     half = window // 2
     padded = np.pad(values, half, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
