@@ -135,7 +135,8 @@ def heat_map(chosen: str) -> HeatMap:
         want=f"epochs:{about.field}",
         unit=about.unit,
         caption=f"{about.caption} One row a class, the most frequent on top; one column an epoch, "
-        "as it stood at its end. Drag to zoom until classes have names; double-click for all.",
+        "as it stood at its end; hatched where there is no data. Drag to zoom until classes have "
+        "names; double-click for all.",
         scale=about.scale,
         relative=about.relative,
         per_thousand=about.per_thousand,

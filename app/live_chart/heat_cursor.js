@@ -17,8 +17,7 @@ export class HeatCursor {
     this.box.hidden = true;
     const { stage } = map;
     stage.append(this.box);
-    stage.tabIndex = 0;
-    stage.setAttribute("role", "group");
+    stage.setAttribute("role", "group"); // the hover line has made it focusable
     stage.setAttribute("aria-label", `Heat map of classes and epochs. ${HELP}`);
     this.readout = element("p", "fasa-readout");
     this.text = element("span", "fasa-readout-text");

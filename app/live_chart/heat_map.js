@@ -1,10 +1,14 @@
 // The heat map: a class field of every class after every epoch, classes in order of frequency.
 // One Plotly div that is redrawn in place; what is in view is kept here and survives every update.
 
+import { Card } from "./card.js";
 import { classesOf } from "./classes.js";
 import { element, number, readTheme, setHidden, setText } from "./dom.js";
+import { csv, picture } from "./downloads.js";
+import { Drawing } from "./drawing.js";
 import { around, cells, colorRange, colorRows, colorTicks, inOrder } from "./heat_cells.js";
 import { HeatCursor } from "./heat_cursor.js";
+import { HoverLine } from "./hover.js";
 import { gather, MarkLabel, shapes } from "./marks.js";
 import { escape, houseAxis, houseLayout, loadPlotly } from "./plotly.js";
 import { follow } from "./poll.js";
@@ -16,11 +20,23 @@ const FOUND = 15; // rows shown around a class that was looked for
 const LONGEST_NAME = 18; // letters
 const EDGES = { f: "dot", c: "dash", r: "solid" }; // of a group's first row, as its lines are dashed
 
+// The hover line of the page's charts; which cell is read, the map's own cursor says.
+class HeatHover extends HoverLine {
+  key() {}
+
+  rows() {
+    return [];
+  }
+}
+
 export class HeatMapView {
   constructor(root) {
     this.root = root;
-    const card = element("section", "fasa-card");
-    this.title = element("h3", "fasa-title");
+    this.card = new Card(root);
+    const { node, stage, plot, caption } = this.card;
+    this.plot = plot;
+    this.stage = stage;
+    stage.classList.add("fasa-heat");
     this.tools = element("div", "fasa-tools");
     this.search = element("input", "fasa-search");
     Object.assign(this.search, { type: "search", placeholder: "Zoom to a class" });
@@ -28,58 +44,54 @@ export class HeatMapView {
     this.search.addEventListener("input", () => this.find());
     this.zooms = element("span", "fasa-zooms");
     this.tools.append(this.search, this.zooms);
-    this.stage = element("div", "fasa-stage fasa-heat");
-    this.plot = element("div", "fasa-plot");
-    this.empty = element("p", "fasa-empty");
-    this.stage.append(this.plot, this.empty);
-    this.label = new MarkLabel(this.stage, this.plot);
-    this.cursor = new HeatCursor(this);
-    this.caption = element("p", "fasa-caption");
-    card.append(this.title, this.tools, this.stage, this.cursor.readout, this.caption);
-    root.append(card);
     this.range = { x: null, y: null }; // what is in view; null: all of it
-    this.size = new ResizeObserver(() => this.draw());
-    this.size.observe(this.stage);
-    this.sight = new IntersectionObserver(
-      ([entry]) => {
-        this.near = entry.isIntersecting;
-        if (this.near) this.draw();
-      },
-      { rootMargin: "400px" },
-    );
-    this.sight.observe(this.stage);
+    this.ground = element("div", "fasa-ground"); // hatched: shows through where there is no data
+    stage.prepend(this.ground);
+    this.label = new MarkLabel(stage, plot);
+    this.hover = new HeatHover(stage, plot);
+    this.hover.kind = "epoch";
+    this.cursor = new HeatCursor(this);
+    node.insertBefore(this.tools, stage);
+    node.insertBefore(this.cursor.readout, caption);
+    this.drawing = new Drawing(stage, () => this.render(), () => this.follow());
   }
 
   update({ data, setTriggerValue }) {
+    const other = this.data?.spec.want !== data.spec.want;
     this.data = data;
     this.setTriggerValue = setTriggerValue;
     const { spec } = data;
-    setText(this.title, spec.title);
-    setText(this.caption, spec.caption);
-    setText(this.empty, spec.empty);
-    this.stage.style.height = `${spec.height}px`;
+    this.card.say(spec);
+    this.card.menu.describe(spec.title, (format) => this.download(format), () => this.fileName());
     this.plot.dataset.chart = spec.key;
+    if (this.drawing.near && (other || !this.following)) this.follow();
+    this.renew();
+    loadPlotly(data.plotly).then(
+      (Plotly) => {
+        this.Plotly = Plotly;
+        this.drawing.ask();
+      },
+      (error) => setText(this.card.empty, `${error.message}: reload the page.`),
+    );
+  }
+
+  // Rows are asked for when the map first comes near the view, and from then on.
+  follow() {
+    if (!this.data) return;
     const before = this.following;
-    this.following = follow(data.base, data.run, {
-      wants: [spec.want],
+    this.following = follow(this.data.base, this.data.run, {
+      wants: [this.data.spec.want],
       onRows: () => this.renew(),
       onState: () => this.onState(),
     });
     before?.stop();
     this.renew();
     this.onState();
-    loadPlotly(data.plotly).then(
-      (Plotly) => {
-        this.Plotly = Plotly;
-        this.draw();
-      },
-      (error) => setText(this.empty, `${error.message}: reload the page.`),
-    );
   }
 
   async onState() {
     const { poller } = this.following;
-    if (poller.marksVersion !== this.marksDrawn) this.draw();
+    if (poller.marksVersion !== this.marksDrawn) this.drawing.ask();
     if (this.classes?.names.length === poller.state?.classes) return;
     const classes = await classesOf(this.data, this.following).catch(() => null);
     if (!classes || this.gone || classes === this.classes) return;
@@ -120,27 +132,19 @@ export class HeatMapView {
 
   show(range) {
     this.range = range;
-    this.draw();
+    if (!range.y && document.activeElement !== this.search) this.search.value = "";
+    this.drawing.ask();
   }
 
   // New rows, another field, other classes: the cells are made anew at the next drawing.
   renew() {
     this.stale = true;
-    this.draw();
-  }
-
-  draw() {
-    if (this.queued || this.gone || !this.near) return;
-    this.queued = true;
-    requestAnimationFrame(() => {
-      this.queued = false;
-      if (!this.gone && this.Plotly && this.data && this.stage.clientWidth > 0) this.render();
-    });
+    this.drawing.ask();
   }
 
   fill() {
     const { spec } = this.data;
-    const table = this.classes && this.following.table(spec.want);
+    const table = this.classes && this.following?.table(spec.want);
     this.cells = table?.epoch.length ? cells(table, this.order, spec) : null;
     this.stale = false;
     this.trace = null;
@@ -232,7 +236,6 @@ export class HeatMapView {
     return {
       ...houseLayout(theme, width, height),
       margin,
-      plot_bgcolor: theme.surface,
       dragmode: narrow ? false : "zoom",
       hovermode: false,
       showlegend: false,
@@ -246,23 +249,31 @@ export class HeatMapView {
   }
 
   render() {
+    if (!this.Plotly || !this.following) return false;
     if (this.stale) this.fill();
     const some = this.cells !== null;
-    setHidden(this.empty, some);
+    this.card.setDrawn(some);
     setHidden(this.tools, !some);
-    this.plot.style.visibility = some ? "visible" : "hidden";
     this.plot.dataset.points = String(this.cells?.columns ?? 0);
+    if (some) {
+      const theme = readTheme(this.root);
+      this.Plotly.react(this.plot, [this.coloured(theme)], this.layout(theme), CONFIG);
+      this.plot.dataset.rows = this.inView().y.map(Math.round).join(" ");
+    }
+    setHidden(this.ground, !some);
+    if (some) this.placeGround();
     this.cursor.place();
-    if (!some) return;
-    const theme = readTheme(this.root);
-    this.Plotly.react(this.plot, [this.coloured(theme)], this.layout(theme), CONFIG);
-    this.plot.dataset.rows = this.inView().y.map(Math.round).join(" ");
-    this.cursor.place();
-    if (!this.drawn) {
+    if (some && !this.drawn) {
       this.drawn = true;
       this.plot.on("plotly_relayout", (change) => this.zoom(change));
       this.plot.on("plotly_doubleclick", () => this.show({ x: null, y: null }));
     }
+    return some;
+  }
+
+  placeGround() {
+    const { l, t, w, h } = this.plot._fullLayout._size;
+    Object.assign(this.ground.style, { left: `${l}px`, top: `${t}px`, width: `${w}px`, height: `${h}px` });
   }
 
   // A person dragged: whole rows and columns come into view.
@@ -282,10 +293,25 @@ export class HeatMapView {
     this.show(range);
   }
 
+  fileName() {
+    return `${this.following.poller.state?.name ?? "run"} ${this.data.spec.title} ${this.data.spec.want}`;
+  }
+
+  download(format) {
+    if (format !== "csv") return picture(this.Plotly, this.plot, format, this.card.title.textContent);
+    const { names, frequency } = this.classes;
+    const rows = this.order.flatMap((index, row) =>
+      this.cells.rows[row].map((value, column) => [
+        names[index], frequency[index], this.cells.first + column + 1, value,
+      ]),
+    );
+    return csv([["class", "frequency", "epoch", this.data.spec.unit], ...rows]);
+  }
+
   destroy() {
     this.gone = true;
-    this.size.disconnect();
-    this.sight.disconnect();
+    this.drawing.stop();
+    this.hover.stop();
     this.following?.stop();
     if (this.drawn) this.Plotly.purge(this.plot);
     this.root.replaceChildren();
