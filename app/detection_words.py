@@ -11,15 +11,14 @@ from app.run_page import run_label
 from trainer.run_log.rows import Run
 
 GALLERY_CAPTION = (
-    "Test images; boxes and filled masks are detections in the colour of their class's frequency "
-    "group (letter r rare, c common, f frequent), dashed boxes and white outlines are the truth. "
-    "A true object is found when a detection of its class reaches IoU 0.5 with it, as in AP50, "
-    "taken for another class (≠) when only one of another class does, and missed otherwise; what "
-    "is left of the detections are false alarms (✕). Filters keep an image when any column holds "
-    "what is asked for. Click or Enter enlarges, arrow keys go from image to image."
+    "Boxes and filled masks are detections in the colour of their class's frequency group (r rare, "
+    "c common, f frequent), dashes and black-and-white outlines are the truth. An object is found "
+    "by a detection of its class at IoU 0.5 or more, as in AP50; ≠ taken for another class, ✕ "
+    "false alarm. Filters keep an image when any column holds what is asked for; a click or Enter "
+    "enlarges."
 )
 FEDERATED = (
-    " LVIS labels each image with some categories only: a detection of any other category is not "
+    " LVIS labels each image with some categories only: a detection of any other one is not "
     "judged (?), neither right nor wrong."
 )
 

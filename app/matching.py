@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_IOU = 0.5
+ENOUGH = 0.5 - 1e-10  # IoU of a match; below 0.5 by the rounding that COCO's code allows, too
 
 # What became of a detection, and of a true object. Crowd: a region of many objects, where
 # detections count neither as right nor as wrong.
@@ -83,7 +83,8 @@ def judge(
     partners = np.full(count, -1)
     words = [""] * count
     crowd = overlaps.crowd
-    for index in range(count):
+    near = np.flatnonzero((overlaps.iou[:count] >= ENOUGH).any(axis=1)).tolist()
+    for index in near:
         iou = overlaps.iou[index]
         at = _best(iou, own[index] & ~crowd & (finders < 0))
         if at >= 0:
@@ -92,17 +93,17 @@ def judge(
             words[index], partners[index] = ON_CROWD, at
     found = finders >= 0
     confusions = []
-    for index in range(count):
+    for index in near:
         if words[index]:
             continue
         at = _best(overlaps.iou[index], ~own[index] & ~crowd & (finders < 0))
         if at >= 0:
             words[index], partners[index], finders[at] = CONFUSED, at, index
             confusions.append((int(overlaps.true[at]), int(overlaps.detected[index])))
-        elif judged is not None and int(overlaps.detected[index]) not in judged:
-            words[index] = UNJUDGED
-        else:
-            words[index] = FALSE_ALARM
+    for index, word in enumerate(words):
+        if not word:
+            known = judged is None or int(overlaps.detected[index]) in judged
+            words[index] = FALSE_ALARM if known else UNJUDGED
     objects = np.where(
         crowd, CROWD, np.where(found, FOUND, np.where(finders < 0, MISSED, CONFUSED))
     )
@@ -112,7 +113,7 @@ def judge(
 
 def _best(iou: NDArray[np.float64], allowed: NDArray[np.bool_]) -> int:
     """The allowed object of the largest IoU of at least 0.5, the last of equals; -1 for none."""
-    candidates = np.where(allowed & (iou >= LEAST_IOU - 1e-10), iou, -1.0)[::-1]
+    candidates = np.where(allowed & (iou >= ENOUGH), iou, -1.0)[::-1]
     if not len(candidates) or candidates.max() < 0:
         return -1
     return len(candidates) - 1 - int(candidates.argmax())

@@ -34,7 +34,7 @@ export class GalleryView {
     this.scroller.append(this.heads, this.grid);
     const row = element("div", "fasa-tools");
     row.append(this.add, this.count);
-    card.append(this.title, this.bar.node, row, this.scroller, this.end, this.caption);
+    card.append(this.title, this.bar.node, this.caption, row, this.scroller, this.end);
     this.enlarged = new Enlarged({ step: (by) => this.turn(by), close: () => this.choose({ image: null }) });
     root.append(card, this.enlarged.node);
     this.near = new IntersectionObserver(([entry]) => {

@@ -5,6 +5,7 @@ import { classesOf } from "./classes.js";
 import { follow, get } from "./poll.js";
 
 const AT_ONCE = 32; // images of one request
+const PAUSE = 150; // milliseconds the slider has to rest until verdicts are asked for
 const UNKNOWN = { letter: "?", color: "#b8bec6" };
 
 export class Moment {
@@ -22,9 +23,12 @@ export class Moment {
 
   // `score` of the slider: a new one asks for new verdicts and keeps the old ones until they come.
   at(step, score) {
+    const slides = this.wanted && score !== this.score;
     this.step = step;
     this.score = score;
-    this.onState();
+    clearTimeout(this.pause);
+    if (slides) this.pause = setTimeout(() => this.onState(), PAUSE);
+    else this.onState();
   }
 
   address(part, query) {
@@ -129,6 +133,7 @@ export class Moment {
 
   destroy() {
     this.gone = true;
+    clearTimeout(this.pause);
     this.following.stop();
   }
 }

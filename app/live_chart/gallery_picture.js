@@ -150,16 +150,16 @@ export class Picture {
 
   // A true object that was found bears its detection's label.
   isLabelled({ object, isTrue }) {
-    return !isTrue || object.word === "missed" || object === this.emphasis;
+    return !isTrue || object.word === "missed";
   }
 
   label({ object, isTrue, color, letter }, scale, width) {
     const [x1, y1] = object.box.map((edge) => edge * scale);
-    const name = this.moment.name(object.class);
-    const score = isTrue ? "" : ` ${object.score.toFixed(2)}`;
-    const iou = width < 1.3 * NARROW ? "" : ` IoU ${object.iou.toFixed(2)}`;
-    const mark = { missed: " missed", "false alarm": " ✕", confused: " ≠", "not judged": " ?" }[object.word] ?? "";
-    const text = width < NARROW ? mark.trim() : `${name}${score}${isTrue ? "" : iou}${mark}`;
+    const mark = { missed: "missed", "false alarm": "✕", confused: "≠", "not judged": "?" }[object.word] ?? "";
+    if (width < NARROW) return { x: x1, y: y1, letter, color, text: mark };
+    const was = object.word === "confused" ? this.moment.name(this.objects.true[object.partner].class) : "";
+    const numbers = isTrue ? [] : [object.score.toFixed(2), `IoU ${object.iou.toFixed(2)}`];
+    const text = [this.moment.name(object.class), ...numbers, mark, was].filter(Boolean).join(" ");
     return { x: x1, y: y1, letter, color, text };
   }
 

@@ -30,7 +30,7 @@ def show() -> None:
     if PICTURES in st.session_state:  # a class was picked: to its pictures
         st.session_state["part"] = st.session_state.pop(PICTURES)
     with st.container(horizontal=True, gap="medium"):
-        part = choice("show", "part", PARTS)
+        part = choice("view", "part", PARTS)
         measure = choice("AP of", "measure", MEASURES) if part == "ap" else ""
     if part == "pictures":
         gallery(page)
