@@ -85,6 +85,7 @@ class _Memory:
     rewinds: int
     cursor: int = 0
     latest: dict[str, float] = field(default_factory=dict)
+    before: dict[str, float] = field(default_factory=dict)  # the values before these
     changed: dict[str, int] = field(default_factory=dict)  # knob to the step of its last change
     pace: list[tuple[int, float]] = field(default_factory=list)
 
@@ -93,6 +94,8 @@ class _Memory:
             self.cursor = max(self.cursor, row.id)
             if row.name.startswith("knob/") and self.latest.get(row.name, row.value) != row.value:
                 self.changed[row.name] = row.step
+            if row.name in self.latest:
+                self.before[row.name] = self.latest[row.name]
             self.latest[row.name] = row.value
             if row.name == PACE:
                 self.pace.append((row.step, row.wall_time))
@@ -114,7 +117,8 @@ class Summaries:
         with self._lock:
             memory = self._read(run)
             latest, pace, changed = dict(memory.latest), list(memory.pace), dict(memory.changed)
-        return summarise(run, latest, pace, now, changed=changed)
+            before = dict(memory.before)
+        return summarise(run, latest, pace, now, changed=changed, before=before)
 
     def wall_at(self, run: Run) -> Callable[[int], float | None]:
         """When a run was at a step (seconds since 1970, between two known steps by their line).
@@ -146,6 +150,7 @@ def summarise(
     now: float,
     *,
     changed: Mapping[str, int] | None = None,
+    before: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The summary of a run from its row and the newest of its watched scalars.
 
@@ -155,6 +160,7 @@ def summarise(
         pace: (step, wall time in seconds) of steps taken, oldest first.
         now: wall time in seconds.
         changed: `knob/NAME` to the step of its last change.
+        before: watched scalar to the value before its newest.
     """
     alive = liveness(run, now)
     total_steps, total_epochs = run.total_steps or 0, run.total_epochs or 0
@@ -185,8 +191,7 @@ def summarise(
         "seconds_left": left,
         "images_per_second": finite(latest.get("images_per_second")),
         "measure": measure,
-        "AP": finite(latest.get(f"{measure}/AP")),
-        "AP_r": finite(latest.get(f"{measure}/AP_r")),
+        **precision(measure, latest, before or {}),
         "fasa": bool(run.config.get("fasa", True)),
         "knobs": {name: finite(value) for name, value in knobs.items()},
         "knob_steps": {name.removeprefix("knob/"): at for name, at in (changed or {}).items()},
@@ -194,6 +199,19 @@ def summarise(
         "rewinds": run.rewinds,
         **labels(run),
     }
+
+
+def precision(
+    measure: str, latest: Mapping[str, float], before: Mapping[str, float]
+) -> dict[str, float | None]:
+    """AP and AP_r of the newest evaluation, and how far they went since the one before."""
+    values: dict[str, float | None] = {}
+    for key in ("AP", "AP_r"):
+        name = f"{measure}/{key}"
+        now, then = finite(latest.get(name)), finite(before.get(name))
+        values[key] = now
+        values[f"{key}_change"] = None if now is None or then is None else now - then
+    return values
 
 
 def labels(run: Run) -> dict[str, Any]:

@@ -45,9 +45,9 @@ def parts(page: AppTest) -> list[str]:
     return [data["spec"].get("key") or data["kind"] for data in mounted(page)]
 
 
-FULL = ["header", "steering", "probability", "losses", "probability_bands", "average_precision",
-        "heat_map", "pinned", "classes", "super_groups", "group_scores", "processor", "speed",
-        "knobs", "events"]  # fmt: skip
+FULL = ["header", "diagnosis", "steering", "probability", "losses", "probability_bands",
+        "average_precision", "heat_map", "pinned", "classes", "super_groups", "group_scores",
+        "processor", "speed", "knobs", "events"]  # fmt: skip
 PINNED, CLASSES = FULL.index("pinned"), FULL.index("classes")
 
 
@@ -149,7 +149,7 @@ def test_a_baseline_shows_no_empty_fasa_charts(runs: Path) -> None:
     missing = ("probability", "probability_bands", "super_groups")
     baseline = [part for part in FULL if part not in missing]
     assert parts(page) == baseline
-    assert [knob["name"] for knob in mounted(page)[1]["spec"]["knobs"]] == ["learning_rate_factor"]
+    assert [knob["name"] for knob in mounted(page)[2]["spec"]["knobs"]] == ["learning_rate_factor"]
     assert page.selectbox(key="field").value == "training_loss"
 
 

@@ -21,6 +21,14 @@ function remark(run, age) {
   }
 }
 
+const MOST_TICKS = 40; // epochs the progress bar is divided into
+
+// How far a value went since the evaluation before: ▲ 0.4.
+function arrow(change) {
+  if (change === null || Math.abs(change) < 0.05) return "";
+  return ` ${change > 0 ? "▲" : "▼"} ${Math.abs(change).toFixed(1)}`;
+}
+
 export class HeaderView {
   constructor(root) {
     this.root = root;
@@ -32,7 +40,7 @@ export class HeaderView {
     this.pill.setAttribute("role", "status");
     this.beat = element("span", "fasa-quiet");
     top.append(this.name, this.pill, this.beat);
-    this.bar = element("div", "fasa-bar");
+    this.bar = element("div", "fasa-bar fasa-epochs");
     this.bar.setAttribute("role", "progressbar");
     this.bar.setAttribute("aria-label", "Progress of the run");
     this.fill = element("div", "fasa-fill");
@@ -44,7 +52,9 @@ export class HeaderView {
     this.lost = element("p", "fasa-lost");
     this.lost.setAttribute("role", "alert");
     this.head = head;
-    head.append(top, this.bar, this.facts, this.remark, this.error, this.lost);
+    this.body = element("div", "fasa-body");
+    this.body.append(this.bar, this.facts);
+    head.append(top, this.body, this.remark, this.error, this.lost);
     root.append(head);
     this.clock = setInterval(() => this.tick(), 1000);
     this.said = null;
@@ -56,7 +66,7 @@ export class HeaderView {
     if (!this.origin) {
       this.origin = new Origin(data.base, (id) => setTriggerValue("open", id));
       this.origin.node.hidden = true;
-      this.head.insertBefore(this.origin.node, this.bar);
+      this.head.insertBefore(this.origin.node, this.body);
     }
     const before = this.following;
     this.following = follow(data.base, data.run, { onState: () => this.render() });
@@ -95,6 +105,7 @@ export class HeaderView {
     if (run.liveness === "over" && run.ended && run.started) {
       beat += ` · ran ${duration(run.ended - run.started)}`;
     } else if (run.heartbeat_age !== null && run.liveness !== "waiting" && !lost) {
+      if (run.phase && run.liveness === "alive") beat += ` · ${run.phase}`;
       beat += ` · heartbeat ${duration(age)} ago`;
     }
     setText(this.beat, beat);
@@ -134,6 +145,9 @@ export class HeaderView {
     const percent = `${(100 * share).toFixed(1)}%`;
     this.fill.style.width = percent;
     this.bar.setAttribute("aria-valuenow", (100 * share).toFixed(0));
+    const epochs = run.total_epochs > 0 && run.total_epochs <= MOST_TICKS ? run.total_epochs : 1;
+    this.bar.style.setProperty("--fasa-epochs", epochs);
+    this.bar.setAttribute("aria-valuetext", run.total_epochs ? `epoch ${run.epoch} of ${run.total_epochs}` : percent);
     this.bar.dataset.tone = run.liveness === "alive" ? "live" : run.status;
   }
 
@@ -141,7 +155,6 @@ export class HeaderView {
     const training = run.liveness === "alive" || run.liveness === "stalled";
     const steps = run.total_steps ? ` / ${run.total_steps.toLocaleString("en")}` : "";
     const over = run.liveness === "over";
-    this.fact("phase", "phase", over ? null : training && run.phase ? run.phase : "–");
     this.fact("epoch", "epoch", String(run.epoch || "–"), run.total_epochs ? ` / ${run.total_epochs}` : "");
     this.fact("step", "step", run.step.toLocaleString("en"), steps);
     const left = run.seconds_left === null ? "–" : duration(run.seconds_left);
@@ -150,8 +163,9 @@ export class HeaderView {
     this.fact("speed", "images/s", over ? null : training ? number(run.images_per_second) : "–");
     const of = run.measure === "segm" ? "of masks" : "of boxes";
     const percent = (value) => (value === null ? "–" : value.toFixed(1));
-    this.fact("AP", "AP", percent(run.AP), "", `average precision ${of}, newest evaluation, in percent`);
-    this.fact("AP_r", "AP_r", percent(run.AP_r), "", `average precision ${of} over the rare classes`);
+    const since = "in percent; behind it, the change since the evaluation before";
+    this.fact("AP", "AP", percent(run.AP), arrow(run.AP_change), `average precision ${of}, newest evaluation, ${since}`);
+    this.fact("AP_r", "AP_r", percent(run.AP_r), arrow(run.AP_r_change), `average precision ${of} over the rare classes, ${since}`);
     if (!run.fasa) this.fact("fasa", "FASA", "off", "", "a baseline: no virtual features");
   }
 

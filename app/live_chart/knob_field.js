@@ -36,8 +36,10 @@ export class KnobField {
       this.revert();
       onEdit();
     });
-    box.append(this.input, this.since);
-    this.node.append(element("span", "fasa-knob-label", knob.label), box, hint);
+    const label = element("span", "fasa-knob-label", knob.label);
+    label.append(this.since);
+    box.append(this.input);
+    this.node.append(label, box, hint);
   }
 
   text() {
@@ -56,7 +58,7 @@ export class KnobField {
     if (!touched || !living || this.settled(run)) this.revert();
     this.input.readOnly = !living;
     const step = run.knob_steps[this.name]; // undefined: as it was configured
-    setText(this.since, step === undefined ? "" : `since ${step.toLocaleString("en")}`);
+    setText(this.since, step === undefined ? "" : ` since step ${step.toLocaleString("en")}`);
     this.since.title = "the step of its last change";
     setHidden(this.since, step === undefined);
     this.mark();

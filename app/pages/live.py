@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import charts, class_charts
 from app.class_table import address_of, arrangement_of, class_table
+from app.diagnosis_panel import diagnosis_panel
 from app.heat_map import heat_choices, heat_map
 from app.live_chart import live
 from app.pins import Pins
@@ -36,13 +37,14 @@ def show() -> None:
 
 
 def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
-    """The page of one run: head, steering, charts, classes, history."""
+    """The page of one run: head, diagnosis, steering, charts, classes, history."""
     fasa = bool(run.config.get("fasa", True))
     head = live("header", {}, key=f"header-{run.id}", run=run.id,
                 on_stage_change=lambda: None, on_open_change=lambda: None)  # fmt: skip
     if is_run_id(head.open):
         st.query_params["run"] = str(int(head.open))
         st.rerun()
+    diagnosis_panel(run.id)
     steering(run)
     view, absolute = view_options(fasa)
 
