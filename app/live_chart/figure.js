@@ -76,11 +76,14 @@ export class FigureView {
     this.card.setDrawn(traces.length > 0);
     this.card.setNote(note);
     if (!traces.length && !this.drawn) return false;
-    this.Plotly.react(plot, traces, this.layout(layout), CONFIG);
+    // Copies: Plotly notes in them what was clicked, and would take that for ours when drawn again.
+    this.Plotly.react(plot, structuredClone(traces), this.layout(layout), CONFIG);
     plot.dataset.traces = String(traces.length);
     if (!this.drawn) {
       this.drawn = true;
       plot.on("plotly_click", ({ points }) => this.pick(points[0]));
+      // A tree map opens the box that was clicked, unless it was picked.
+      plot.on("plotly_treemapclick", ({ points }) => !this.pick(points[0]));
     }
     return true;
   }
@@ -97,7 +100,9 @@ export class FigureView {
 
   pick(point) {
     const { customdata } = point ?? {};
-    if (this.data.spec.picks && customdata !== undefined) this.setTriggerValue("pick", customdata);
+    const picked = this.data.spec.picks && customdata !== undefined && customdata !== null;
+    if (picked) this.setTriggerValue("pick", customdata);
+    return picked;
   }
 
   fileName() {
