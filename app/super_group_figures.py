@@ -107,15 +107,20 @@ def map_spec(params: Mapping[str, str]) -> FigureSpec:
         "Classes whose features look alike (Eq. 5), clustered after the epoch: a box a group with "
         "the factor on its p, in it a box a class with its training instances. Colour and letter "
         "say rare, common or frequent; hatched classes are noise of DBSCAN, attached to the group "
-        "of their nearest core class. Click a group to open it, a class to ask why below.",
+        "of their nearest core class. Click a group to open or close it, a class to ask why.",
         NO_GROUPS,
-        height=460,
+        height=560,
         params=params,
         picks=True,
     )
 
 
-def flow_spec(params: Mapping[str, str]) -> FigureSpec:
+def height_of(groups: int) -> int:
+    """Pixels of the losses of that many groups, and of what stands beside them."""
+    return max(380, 130 + 22 * groups)
+
+
+def flow_spec(params: Mapping[str, str], height: int) -> FigureSpec:
     """The words around the flow of members."""
     return FigureSpec(
         "groups_flow",
@@ -124,7 +129,7 @@ def flow_spec(params: Mapping[str, str]) -> FigureSpec:
         "orange holds the chosen class. Numbers of groups mean nothing from one epoch to the next. "
         "Bands of under 1 % of the classes run through the middle, small groups share a bar.",
         "Nothing to compare yet: it takes the super-groups of two epochs.",
-        height=420,
+        height=height,
         params=params,
     )
 
@@ -143,8 +148,8 @@ def stability_spec(params: Mapping[str, str]) -> FigureSpec:
     )
 
 
-def losses_spec(params: Mapping[str, str], groups: int) -> FigureSpec:
-    """The words around the losses, `groups` of which are drawn."""
+def losses_spec(params: Mapping[str, str], height: int) -> FigureSpec:
+    """The words around the losses."""
     return FigureSpec(
         "groups_losses",
         "Group losses and the factor that followed",
@@ -152,6 +157,6 @@ def losses_spec(params: Mapping[str, str], groups: int) -> FigureSpec:
         "of now. It fell: p of all members is multiplied by alpha (▲). It rose: by beta (▼). "
         "Section 3.3 of the paper.",
         NO_GROUPS,
-        height=130 + 22 * max(3, groups),
+        height=height,
         params=params,
     )

@@ -19,7 +19,7 @@ Area = Literal["classes", "instances"]
 ROOT, ALONE, UNSEEN = "all", "alone", "unseen"
 ORDER = "fcr"  # of the classes in a group: equal ones lie side by side
 MOST_ALONE = 12  # groups of a single class that are drawn as groups of their own
-HATCH = {"fillmode": "overlay", "fgopacity": 0.75, "size": 6, "solidity": 0.25}
+HATCH = {"fillmode": "overlay", "fgopacity": 0.8, "size": 9, "solidity": 0.1}
 GROUND = "rgba(128,128,128,0.16)"
 
 
@@ -155,8 +155,9 @@ class _Boxes:
             "branchvalues": "remainder",
             "texttemplate": "%{label}<br>%{text}",
             "hovertemplate": "%{hovertext}<extra></extra>",
+            "hoverlabel": {"font": {"color": ground(INK, self._dark)}},
             "tiling": {"pad": 1},
-            "pathbar": {"side": "top", "thickness": 20},
+            "pathbar": {"visible": False},
             "marker": {
                 "colors": color,
                 "pad": {"t": 18, "l": 2, "r": 2, "b": 2},
