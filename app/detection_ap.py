@@ -100,7 +100,7 @@ def ap_against_instances(asked: Asked) -> Figure:
         traces,
         layout={
             "xaxis": {"type": "log", "title": {"text": "training instances of the class"},
-                      "dtick": "D2"},
+                      "tickvals": round_numbers(instances[shown]), "tickformat": ",d"},
             "yaxis": {"title": title, "range": [-0.04 * top, top]},
             "hovermode": "closest",
         },
@@ -186,6 +186,12 @@ def running_median(instances: Floats, values: Floats) -> tuple[list[float], list
         if len(near) >= FEWEST:
             found.append((float(10**place), float(np.median(near))))
     return [x for x, _ in found], [y for _, y in found]
+
+
+def round_numbers(values: Floats) -> list[int]:
+    """1, 2, 5, 10, 20 ... from below the least of `values` to above the greatest."""
+    low, high = np.floor(np.log10(values.min())), np.ceil(np.log10(values.max()))
+    return [digit * 10**power for power in range(int(low), int(high) + 1) for digit in (1, 2, 5)]
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:

@@ -68,6 +68,7 @@ def test_the_figure_has_a_group_for_each_frequency_and_counts_them(log: RunLogRe
     assert figure.table["class"][3] == "<b>1000</b>"
     assert figure.table["mask AP"][1:] == [10, 17.5, 41]
     assert figure.layout["xaxis"]["type"] == "log"
+    assert figure.layout["xaxis"]["tickvals"][:4] == [10, 20, 50, 100]
 
 
 def test_the_figure_of_another_evaluation_and_measure(log: RunLogReader) -> None:

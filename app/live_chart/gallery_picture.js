@@ -10,7 +10,7 @@ const TRUTH = "#ffffff";
 
 // What became of an object, in a few words; `other` is the name of the class of its partner.
 export function verdictText(object, isTrue, other) {
-  if (object.word === "confused") return isTrue ? `taken for ${other}` : `is ${other}`;
+  if (object.word === "confused") return isTrue ? `taken for ${other}` : `truth: ${other}`;
   return object.word;
 }
 
@@ -35,6 +35,7 @@ export class Picture {
   show(about, moment, view) {
     Object.assign(this, { about, moment, view });
     this.stage.style.aspectRatio = `${about.width} / ${about.height}`;
+    this.node.style.setProperty("--fasa-aspect", about.width / about.height);
     const address = moment.pictureAddress(about.index);
     if (this.image.getAttribute("src") !== address) {
       this.image.src = address;
