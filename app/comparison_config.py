@@ -59,6 +59,8 @@ def differences(
 ) -> list[Difference]:
     """The knobs in which runs differ, in the order of `RunConfig`; unknown ones come last.
 
+    FASA's knobs do not count for a run without FASA.
+
     Args:
         configs: one configuration a run.
         changes: for each run, its `live_changes`.
@@ -69,22 +71,25 @@ def differences(
     order = [name for name in described if name in names]
     found = []
     for name in [*order, *sorted(names - set(order))]:
-        values = tuple(
-            changes_text(turned[place][name])
-            if name in turned[place]
-            else value_text(config[name])
-            if name in config
-            else MISSING
-            for place, config in enumerate(configs)
-        )
-        if len(set(values)) > 1 or any(name in known for known in turned):
-            knob = described.get(name)
-            found.append(
-                Difference(
-                    name, knob.unit if knob else "", knob.description if knob else "", values
-                )
-            )
+        knob = described.get(name)
+        of_fasa = knob is not None and knob.group == "FASA" and name != "fasa"
+        values, counting = [], set()
+        for config, changed in zip(configs, turned, strict=True):
+            idle = of_fasa and config.get("fasa") is False
+            value = MISSING if idle else _value(name, config, changed)
+            values.append(value)
+            if not idle:
+                counting.add(value)
+        if len(counting) > 1 or any(name in changed for changed in turned):
+            unit, meaning = (knob.unit, knob.description) if knob else ("", "")
+            found.append(Difference(name, unit, meaning, tuple(values)))
     return found
+
+
+def _value(name: str, config: Mapping[str, Any], changed: Changes) -> str:
+    if name in changed:
+        return changes_text(changed[name])
+    return value_text(config[name]) if name in config else MISSING
 
 
 def label(name: str) -> str:

@@ -13,8 +13,7 @@ from app.looks import Look
 STYLE = """<style>
 .fasa-compare { overflow-x: auto; }
 .fasa-compare table { border-collapse: collapse; font-size: 0.875rem; }
-.fasa-compare caption { text-align: left; caption-side: bottom; padding-top: 0.35rem;
-  opacity: 0.75; font-size: 0.8rem; }
+.fasa-compare p { margin: 0.35rem 0 0; opacity: 0.75; font-size: 0.8rem; }
 .fasa-compare :is(th, td) { padding: 0.25rem 0.8rem 0.25rem 0; text-align: left;
   font-weight: 400; vertical-align: baseline; overflow-wrap: anywhere; min-width: 3.2rem;
   max-width: 22rem; border-bottom: 1px solid color-mix(in srgb, currentColor 16%, transparent); }
@@ -116,6 +115,6 @@ def _subscript(name: str) -> str:
 def _table(head: str, lines: Sequence[str], sentence: str, name: str) -> str:
     return (
         f'{STYLE}<div class="fasa-compare" role="region" aria-label="{name}" tabindex="0"><table>'
-        f"<caption>{escape(sentence)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        f"<p>{escape(sentence)}</p></div>"
     )

@@ -147,6 +147,14 @@ def test_only_settings_that_differ_are_shown_in_the_order_of_the_configuration()
     assert differences([plain, dict(plain)]) == []
 
 
+def test_settings_of_fasa_do_not_count_for_a_run_without_it() -> None:
+    baseline, plain = {"fasa": False, "alpha": 1.1}, {"fasa": True, "alpha": 1.3}
+    assert [d.knob for d in differences([baseline, plain])] == ["fasa"]
+    other = {"fasa": True, "alpha": 1.5}
+    assert [d.values for d in differences([baseline, plain, other])] == [
+        ("off", "on", "on"), ("–", "1.3", "1.5")]  # fmt: skip
+
+
 def test_a_setting_that_one_run_does_not_know_is_a_dash() -> None:
     [found] = differences([{"new_knob": {"a": 1}, "epochs": 1}, {"epochs": 1}])
     assert (found.knob, found.values, found.meaning) == ("new_knob", ('{"a": 1}', "–"), "")

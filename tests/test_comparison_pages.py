@@ -67,7 +67,7 @@ def test_two_runs_are_compared_by_results_configuration_and_curves(three: Path) 
     assert "in parentheses the difference to base|line" in results
     assert "<td>off</td><td>on</td>" in settings
     assert titles(page) == [
-        "AP of masks", "AP_r of masks", "Loss: total", "Weight norm: rare classes",
+        "AP of masks", "AP_r of masks", "Loss: total", "Hold-out loss", "Weight norm: rare classes",
         "Weight norm: common classes", "Weight norm: frequent classes"]  # fmt: skip
     lines = mounted(page)[0]["spec"]["lines"]
     assert [(line["run"], line["name"]) for line in lines] == [
@@ -81,7 +81,7 @@ def test_two_runs_are_compared_by_results_configuration_and_curves(three: Path) 
 
 def test_all_choices_of_the_address_are_shown_and_kept(three: Path) -> None:
     choices = {
-        "run": ["2", "1"], "measure": "bbox", "at": "best", "baseline": "1", "x": "fork",
+        "run": ["2", "1"], "measure": "bbox", "at": "best", "baseline": "2", "x": "fork",
         "show": ["score", "loss/mask"], "by": "classes", "class": ["tiger", "owl"], "y": "log",
         "smooth": "none",
     }  # fmt: skip
@@ -100,12 +100,13 @@ def test_what_is_chosen_on_the_page_goes_to_the_address(three: Path) -> None:
     assert page.query_params["run"] == ["2", "3"]  # the newest two
     page.multiselect(key="runs").set_value([2, 1]).run()
     page.multiselect(key="show").unselect("loss/total").run()
-    page.selectbox(key="baseline").set_value("1").run()
+    assert page.selectbox(key="baseline").value == "1"  # the one without FASA
+    page.selectbox(key="baseline").set_value("2").run()
     assert not page.exception
     assert page.query_params["run"] == ["2", "1"]
-    assert page.query_params["show"] == ["segm/AP", "segm/AP_r", "weight_norm"]
-    assert page.query_params["baseline"] == "1"
-    page.multiselect(key="runs").set_value([2]).run()  # the baseline went away
+    assert page.query_params["show"] == ["segm/AP", "segm/AP_r", "validation/loss", "weight_norm"]
+    assert page.query_params["baseline"] == "2"
+    page.multiselect(key="runs").set_value([1]).run()  # the baseline went away
     assert not page.exception
     assert "baseline" not in page.query_params
     assert "Choose at least two runs" in page.text[0].value
@@ -126,6 +127,13 @@ def test_a_queued_run_has_dashes_and_no_curves(three: Path) -> None:
     page = open_page(COMPARE, run=["3"])
     assert "–" in html(page)
     assert mounted(page) == []
+
+
+def test_curves_that_nobody_chose_follow_the_runs(three: Path) -> None:
+    page = open_page(COMPARE, run=["3"])
+    page.multiselect(key="runs").set_value([1, 2]).run()
+    assert titles(page)[0] == "AP of masks"
+    assert "show" not in page.query_params
 
 
 def test_1203_classes_are_not_shipped_with_the_charts(runs: Path) -> None:

@@ -44,7 +44,7 @@ X_LABELS = {"epoch": None, "step": None, "time": "time since start", "fork": "ti
 SMOOTHING = {"none": 0.0, "some": 0.9, "strong": 0.98}
 SCALES = {"auto": None, "linear": None, "log": None}
 BY = {"groups": "frequency groups", "classes": "chosen classes"}
-FIRST_CURVES = ("segm/AP", "segm/AP_r", "loss/total", "weight_norm")
+FIRST_CURVES = ("segm/AP", "segm/AP_r", "loss/total", "validation/loss", "weight_norm")
 NO_AVERAGE = frozenset({"super_group", "decision"})  # numbers and signs: a mean says nothing
 MOST_CURVES, MOST_CLASSES = 8, 6
 REFRESH = 5  # seconds between two looks at the results of runs that train
@@ -115,25 +115,44 @@ def draw(reader: RunLogReader, runs: Sequence[Run]) -> None:
         at = cast(results.Moment, choice("at", "at", MOMENTS))
         baseline = choose_baseline(runs)
     live_now = any(run.status not in FINAL_STATUSES for run in runs)
-    table = st.fragment(show_results, run_every=REFRESH if live_now else None)
-    table(reader, runs, looks, measure, at, baseline)
-    st.markdown("#### Configuration")
-    show_differences(reader, runs, looks)
+    st.fragment(show_tables, run_every=REFRESH if live_now else None)(
+        reader, runs, looks, measure, at, baseline
+    )
     st.markdown("#### Curves")
     show_curves(reader, runs, looks)
 
 
 def choose_baseline(runs: Sequence[Run]) -> int | None:
-    """The run that differences are taken to; the first one unless another is named."""
+    """The run that differences are taken to; unless one is named, the first without FASA."""
     labels = {str(run.id): run_name(run.id, run.name) for run in runs}
     options = [*labels, NO_BASELINE]
-    if st.session_state.get("baseline", options[0]) not in options:
+    plain = [str(run.id) for run in runs if run.config.get("fasa") is False]
+    first = (plain or options)[0]
+    follow_first("baseline", first)
+    if st.session_state.get("baseline", first) not in options:
         del st.session_state["baseline"]
-    from_address("baseline", options, options[0])
+    from_address("baseline", options, first)
     picked = st.selectbox("differences to", options, key="baseline", width=300,
                           format_func=lambda o: labels.get(o, "no run"))  # fmt: skip
-    to_address("baseline", picked, options[0])
+    to_address("baseline", picked, first)
     return None if picked == NO_BASELINE else int(picked)
+
+
+def show_tables(
+    reader: RunLogReader,
+    runs: Sequence[Run],
+    looks: dict[int, Look],
+    measure: results.Measure,
+    at: results.Moment,
+    baseline: int | None,
+) -> None:
+    """Results and configurations; drawn anew every few seconds while one of the runs trains."""
+    try:
+        show_results(reader, runs, looks, measure, at, baseline)
+        st.markdown("#### Configuration")
+        show_differences(reader, runs, looks)
+    except RunLogError as error:
+        notice("This run log cannot be read", str(error))
 
 
 def show_results(
@@ -251,6 +270,7 @@ def choose_several(
     label: str, key: str, options: Sequence[str], first: Sequence[str], most: int, words: Any
 ) -> list[str]:
     """Several of many, in the address as `key`, once for each."""
+    follow_first(key, list(first))
     asked = st.query_params.get_all(key)
     state = st.session_state.setdefault(key, asked or list(first))
     known = [name for name in dict.fromkeys(state) if name in options][:most]
@@ -263,6 +283,14 @@ def choose_several(
     else:
         st.query_params.pop(key, None)
     return picked
+
+
+def follow_first(key: str, first: Any) -> None:
+    """A choice that nobody made stays the usual one, which depends on the chosen runs."""
+    before = st.session_state.get(f"{key}-first")
+    if key in st.session_state and st.session_state[key] == before:
+        st.session_state[key] = first
+    st.session_state[f"{key}-first"] = first
 
 
 def starts_of(reader: RunLogReader, run: Run, runs: Sequence[Run]) -> list[float]:
