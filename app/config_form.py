@@ -56,9 +56,12 @@ def draw_changes(
     _Form(values, key, changeable).draw_changes()
 
 
-def take_address(values: Mapping[str, Any], *, key: str) -> None:
+def take_address(
+    values: Mapping[str, Any], *, key: str, changeable: Collection[str] | None
+) -> None:
     """Set a form that is opened for the first time to the edits that the address holds."""
-    places = {f"{key}-knob-{name}": name for name in knobs()}
+    names = knobs() if changeable is None else changeable
+    places = {f"{key}-knob-{name}": name for name in names}
     if any(place in st.session_state for place in places):
         return
     for place, name in places.items():

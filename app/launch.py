@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -65,9 +65,11 @@ def memory() -> Memory:
 class Launch:
     """One opening of the page for one origin; what was entered lives in the session, by `key`."""
 
-    def __init__(self, origin: Origin, key: str) -> None:
+    def __init__(self, origin: Origin, key: str, *, now: Callable[[], Origin | None]) -> None:
+        """`now` tells the origin as it is chosen when it is called, as `origin` was at first."""
         self.origin = origin
         self.key = key
+        self._now = now
         self._values: dict[str, Any] | None = None
 
     def draw(self) -> None:
@@ -85,7 +87,7 @@ class Launch:
             notice("This run cannot be the start of another", str(error))
             return
         self._name()
-        take_address(draft.values, key=self.key)
+        take_address(draft.values, key=self.key, changeable=self._changeable())
         draft = self.draft()  # with the address's edits
         problems = draft.problems()
         with st.container(key="launch-columns"):
@@ -115,8 +117,13 @@ class Launch:
         """The button was pressed: queue the run, once; a double click comes here twice."""
         if f"{self.key}-started" in st.session_state:
             return
-        self._values = None  # of now: the callback's page may be of another moment
         try:
+            # A choice may come with the click, and a checkpoint may have gone meanwhile.
+            origin = self._now()
+            if origin is None or origin.kind != self.origin.kind:
+                return
+            self.origin, self._values = origin, None
+            self._follow_origin()
             draft = self.draft()
             if not draft.problems() and not self._check(draft).problem:
                 st.session_state[f"{self.key}-started"] = draft.queue()
@@ -126,7 +133,7 @@ class Launch:
     def _changeable(self) -> list[str] | None:
         return fork_knobs() if self.origin.kind == "fork" else None
 
-    def _name(self) -> None:
+    def _follow_origin(self) -> None:
         """The name follows the presets until somebody writes one."""
         place, usual = f"{self.key}-name", self.origin.usual_name()
         before = st.session_state.get(f"{self.key}-usual-name")
@@ -135,8 +142,11 @@ class Launch:
         elif st.session_state[place] == before:
             st.session_state[place] = usual
         st.session_state[f"{self.key}-usual-name"] = usual
-        name = st.text_input("name", key=place, persist_state="page")
-        _to_address(NAME, name, usual)
+
+    def _name(self) -> None:
+        self._follow_origin()
+        name = st.text_input("name", key=f"{self.key}-name", persist_state="page")
+        _to_address(NAME, name, self.origin.usual_name())
 
     def _form(self, draft: Draft, problems: dict[str, str]) -> None:
         place = f"{self.key}-find"

@@ -74,6 +74,7 @@ from app.live_frames import FREQUENCIES, encode, parse_want
 from app.live_rows import Answers
 from app.run_summary import Summaries
 from app.source import Source
+from app.sparklines import Sparklines
 from trainer.run_log.commands import UNDO_SECONDS
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
@@ -109,6 +110,7 @@ class Memory:
     summaries: Summaries
     groups: Groups
     history: History
+    sparklines: Sparklines
 
 
 class LiveData:
@@ -142,7 +144,8 @@ class LiveData:
         memory = self.open()
         rows = reversed(memory.reader.runs(include_deleted=True))
         shown = [r for r in rows if r.deleted is None or now - r.deleted < UNDO_SECONDS]
-        runs = [memory.summaries.of(run, now) for run in shown]
+        lines = memory.sparklines
+        runs = [{**memory.summaries.of(run, now), "lines": lines.of(run)} for run in shown]
         return JSONResponse({"now": now, "runs": runs}, headers=NO_STORE)
 
     def run_rows(self, request: Request) -> Response:
@@ -201,7 +204,9 @@ class LiveData:
         if memory is None or memory.reader is not reader:  # first call, or another file
             summaries = Summaries(reader)
             history = History(reader, summaries)
-            memory = self._memory = Memory(reader, summaries, Groups(reader), history)
+            memory = self._memory = Memory(
+                reader, summaries, Groups(reader), history, Sparklines(reader)
+            )
         return memory
 
 

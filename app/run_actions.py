@@ -1,4 +1,4 @@
-"""What a person does to a run that does not train: take it up, name it, put it away, delete it.
+"""What a person does to runs from their list: start, stop, take up, name, put away, delete.
 
 What a browser sends is material to check. Every function answers with one sentence why it was not
 done, or "" when it was. Texts are stored as they are; whoever shows them shows text, not markup.
@@ -7,7 +7,7 @@ done, or "" when it was. Texts are stored as they are; whoever shows them shows 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ import streamlit as st
 
 from app.source import run_log_path
 from app.steering import NOT_UNDERSTOOD
+from trainer.config import RunConfig, dataset_title
+from trainer.presets import preset_values
 from trainer.run_log.commands import (
     mark_deleted,
+    queue_run,
     rename_run,
     requeue_run,
+    send_command,
     set_archived,
     set_note,
     set_tags,
@@ -26,7 +30,10 @@ from trainer.run_log.commands import (
 from trainer.run_log.rows import Run
 from trainer.run_log.schema import RunLogError
 
-ACTIONS: dict[str, Callable[[Path, int], None]] = {
+DEMO = "demo"  # the preset, and what its run is called
+
+ACTIONS: dict[str, Callable[[Path, int], object]] = {
+    "stop": lambda path, run_id: send_command(path, run_id, "stop"),
     "resume": requeue_run,
     "archive": lambda path, run_id: set_archived(path, run_id, True),
     "bring_back": lambda path, run_id: set_archived(path, run_id, False),
@@ -43,6 +50,29 @@ def act(path: Path, run_id: Any, kind: Any) -> str:
         ACTIONS[kind](path, int(run_id))
     except RunLogError as error:
         return str(error)
+    return ""
+
+
+def start_demo(path: Path, runs: Sequence[Run]) -> str:
+    """Queue the demo as the first run of a log; "" when it is there, else why not.
+
+    The folder of the runs is made when it is missing; a run that is there already stays the only
+    one, so that a double click starts one demo.
+    """
+    if runs:
+        return ""
+    config = RunConfig(**preset_values([DEMO]))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = config.model_dump(mode="json")
+        queue_run(path, name=DEMO, config=values, dataset=dataset_title(config))
+    except RunLogError as error:
+        return str(error)
+    except OSError as error:
+        return (
+            f"The runs folder {path.parent} cannot be made ({error.strerror}): make it writable, "
+            "or start the dashboard with another --runs."
+        )
     return ""
 
 

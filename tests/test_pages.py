@@ -55,7 +55,8 @@ def test_runs_page_without_a_log_has_a_clear_sentence(runs: Path) -> None:
     [listing] = mounted(open_page("main.py"))
     assert listing["kind"] == "run_list"
     assert listing["spec"]["empty"]["title"] == "No runs yet"
-    assert listing["spec"]["empty"]["commands"][0][0] == "fasa up"
+    assert listing["spec"]["empty"]["button"] == "Start the demo"
+    assert listing["spec"]["empty"]["commands"][0][0] == f"fasa up --runs {runs}"
 
 
 def test_runs_page_lists_what_the_route_sends(runs: Path) -> None:

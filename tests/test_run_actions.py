@@ -58,7 +58,7 @@ def test_a_run_at_work_is_not_deleted(tmp_path: Path) -> None:
     assert row(synthetic.path).deleted is None
 
 
-@pytest.mark.parametrize("kind", [None, "", "stop", "DROP", ["delete"], {"a": 1}])
+@pytest.mark.parametrize("kind", [None, "", "pause", "DROP", ["delete"], {"a": 1}])
 def test_unknown_actions_are_refused(kind: Any, tmp_path: Path) -> None:
     path = ended(tmp_path, "stopped")
     assert act(path, 1, kind) == NOT_UNDERSTOOD

@@ -27,7 +27,7 @@ const VIEWS = {
   steering: SteeringView,
 };
 
-const STYLES = ["live.css", "actions.css", "chart.css", "classes.css", "diagnosis.css", "gallery.css"];
+const STYLES = ["live.css", "actions.css", "chart.css", "classes.css", "diagnosis.css", "gallery.css", "runs.css"];
 
 const mounted = new WeakMap();
 

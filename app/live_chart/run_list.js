@@ -1,48 +1,45 @@
-// The list of runs, newest first; each row opens its live page, its menu does the rest.
+// The list of runs: search, order and filters above, a row a run, and what can be done with each.
 
-import { duration, element, moment, pill, setHidden, setText } from "./dom.js";
-import { Origin } from "./origin.js";
+import { element, setHidden, setText } from "./dom.js";
 import { get, Loop } from "./poll.js";
+import { COLUMNS, shownRuns } from "./run_columns.js";
+import { RunLook } from "./run_look.js";
 import { RunMenu } from "./run_menu.js";
+import { RunRow } from "./run_row.js";
 
-const COLUMNS = ["run", "status", "progress", "epoch", "time left", "AP", "AP_r", "data set", "created", ""];
 const UNANSWERED = 15000; // milliseconds until a silent server is said; a locked log takes ten seconds
+const UNTAKEN = 8000; // milliseconds a run is queued while nothing trains, until that is said
 
 export class RunListView {
   constructor(root) {
     this.root = root;
     const card = element("section", "fasa-card");
-    this.box = element("div", "fasa-table fasa-runs");
-    const table = element("table");
-    const head = element("tr");
-    for (const label of COLUMNS) {
-      const cell = element("th", label === "run" ? "fasa-first" : "", label);
-      cell.scope = "col";
-      head.append(cell);
-    }
-    head.lastChild.append(element("span", "fasa-unseen", "actions"));
-    const thead = element("thead");
-    thead.append(head);
-    this.body = element("tbody");
-    table.append(thead, this.body);
-    this.box.append(table);
-    this.empty = element("div", "fasa-nothing");
-    this.archived = element("button", "fasa-button fasa-archive");
-    this.archived.type = "button";
-    this.archived.addEventListener("click", () => {
-      this.showArchived = !this.showArchived;
-      this.render();
+    this.look = new RunLook({
+      base: "", changed: (look, settled) => this.relook(look, settled),
+      compare: (ids) => this.setTriggerValue("compare", ids),
     });
+    this.box = element("div", "fasa-table fasa-runs");
+    this.body = element("tbody");
+    const table = element("table");
+    table.append(this.makeHead(), this.body);
+    this.box.append(table);
+    this.none = element("p", "fasa-none");
+    this.empty = element("div", "fasa-nothing");
     this.refused = element("p", "fasa-lost");
     this.lost = element("p", "fasa-lost");
     for (const line of [this.refused, this.lost]) line.setAttribute("role", "alert");
+    this.waiting = element("p", "fasa-waiting");
+    this.waiting.setAttribute("role", "status");
     this.menu = new RunMenu((kind, run) => this.ask(kind, run));
-    card.append(this.refused, this.box, this.empty, this.archived, this.lost);
+    card.append(this.refused, this.waiting, this.look.node, this.box, this.none, this.empty, this.lost);
     root.append(card, this.menu.node);
-    for (const node of [this.box, this.empty, this.archived, this.refused, this.lost]) setHidden(node, true);
-    this.showArchived = false;
+    for (const node of [this.look.node, this.box, this.none, this.empty, this.refused, this.waiting, this.lost]) {
+      setHidden(node, true);
+    }
     this.runs = [];
     this.rows = new Map();
+    this.sent = new Set(); // looks the page was told: their echo is no news
+    this.queuedSince = new Map();
     this.loop = new Loop(
       () => this.fetch(),
       ({ sentence }) => {
@@ -50,19 +47,64 @@ export class RunListView {
         setHidden(this.lost, !sentence);
       },
     );
-    this.clock = setInterval(() => this.countDown(), 1000);
+    this.clock = setInterval(() => this.rows.forEach((row) => row.countDown(this.lag)), 1000);
+  }
+
+  makeHead() {
+    const row = element("tr");
+    const select = element("th", "fasa-cell-select");
+    select.append(element("span", "fasa-unseen", "select to compare"));
+    this.heads = COLUMNS.map((column) => {
+      const cell = element("th", `fasa-cell-${column.key}${column.key === "name" ? " fasa-first" : ""}`);
+      const button = element("button", "", column.label);
+      button.type = "button";
+      if (column.hint) button.title = column.hint;
+      button.addEventListener("click", () => this.order(column));
+      cell.append(button);
+      return { column, cell };
+    });
+    const last = element("th", "fasa-last");
+    last.append(element("span", "fasa-unseen", "actions"));
+    row.append(select, ...this.heads.map(({ cell }) => cell), last);
+    for (const cell of row.children) cell.scope = "col";
+    const head = element("thead");
+    head.append(row);
+    return head;
+  }
+
+  // A column is ordered one way, then the other, then the list is newest first again.
+  order({ key, first }) {
+    const { sort, ascending } = this.look.look;
+    const starts = first === "ascending";
+    if (sort !== key) this.look.set({ sort: key, ascending: starts });
+    else if (ascending === starts) this.look.set({ sort: key, ascending: !starts });
+    else this.look.set({ sort: "run", ascending: false });
   }
 
   update({ data, setTriggerValue }) {
     this.data = data;
     this.setTriggerValue = setTriggerValue;
+    this.look.base = data.base;
     if (!this.empty.childElementCount) this.explain(data.spec.empty);
+    const look = JSON.stringify(data.view.look);
+    if (look !== this.heard && !this.sent.has(look)) this.look.adopt(data.view.look);
+    this.heard = look;
     const { answer } = data.view;
-    if (answer && answer.nonce === this.asked) {
-      this.asked = null;
-      this.say(answer.sentence);
-    }
+    if (answer && answer.nonce === this.asked) this.answered(answer.sentence);
     this.loop.soon();
+  }
+
+  relook(look, settled) {
+    this.render();
+    if (!settled) return;
+    this.sent.add(JSON.stringify(look));
+    this.setTriggerValue("look", look);
+  }
+
+  answered(sentence) {
+    this.asked = null;
+    this.demo.disabled = false;
+    this.say(sentence);
   }
 
   say(sentence) {
@@ -79,22 +121,28 @@ export class RunListView {
     }
     const nonce = `${Date.now()} ${Math.random()}`;
     this.asked = nonce;
-    this.setTriggerValue("ask", { kind, run: run.id, nonce });
+    this.setTriggerValue("ask", { kind, run: run?.id ?? 0, nonce });
     setTimeout(() => {
       if (this.asked !== nonce) return;
-      this.asked = null;
-      this.say("The server did not answer: reload the page and look whether it was done.");
+      this.answered("The server did not answer: reload the page and look whether it was done.");
     }, UNANSWERED);
   }
 
-  explain({ title, sentence, commands }) {
+  explain({ title, sentence, button, commands }) {
     const list = element("dl");
     for (const [command, meaning] of commands) {
       const term = element("dt");
       term.append(element("code", "", command));
       list.append(term, element("dd", "", meaning));
     }
-    this.empty.append(element("h3", "fasa-title", title), element("p", "", sentence), list);
+    this.demo = element("button", "fasa-button fasa-primary", button);
+    this.demo.type = "button";
+    this.demo.addEventListener("click", () => {
+      this.demo.disabled = true;
+      this.ask("demo", null);
+    });
+    const other = element("p", "fasa-quiet", "or in a terminal");
+    this.empty.append(element("h3", "fasa-title", title), element("p", "", sentence), this.demo, other, list);
   }
 
   async fetch() {
@@ -107,113 +155,84 @@ export class RunListView {
   }
 
   render() {
-    const archived = this.runs.filter((run) => run.archived).length;
-    const runs = this.runs.filter((run) => this.showArchived || !run.archived || run.deleted !== null);
+    const { look } = this.look;
+    const runs = shownRuns([...this.runs], look);
+    const some = this.runs.length > 0;
+    setHidden(this.look.node, !some);
     setHidden(this.box, runs.length === 0);
-    setHidden(this.empty, this.runs.length > 0);
-    setHidden(this.archived, archived === 0);
-    setText(this.archived, this.showArchived ? "hide archived runs" : `show archived runs (${archived})`);
-    const rows = runs.map((run) => this.row(run));
+    setHidden(this.empty, some);
+    setHidden(this.none, !some || runs.length > 0);
+    setText(this.none, "No run fits the search and the filters: change them, or show archived runs.");
+    this.look.show(this.runs, runs.length);
+    const tops = Object.fromEntries(["AP", "AP_r"].map((key) => [
+      key, runs.reduce((top, run) => Math.max(top, ...run.lines[key].map((value) => value ?? 0)), 0),
+    ]));
+    const full = look.select.length >= this.data.spec.most;
+    const rows = runs.map((run) => this.row(run, { tops, full, selected: look.select.includes(run.id) }));
     const known = new Set(this.runs.map((run) => run.id));
     for (const id of this.rows.keys()) {
       if (!known.has(id)) this.rows.delete(id);
     }
     const same = rows.length === this.body.children.length &&
       rows.every((row, index) => this.body.children[index] === row.node);
-    if (!same) this.body.replaceChildren(...rows.map((row) => row.node));
-    this.menu.follow(this.runs);
-    this.countDown();
-  }
-
-  // A row is made once and then only its texts change.
-  row(run) {
-    let row = this.rows.get(run.id);
-    if (!row) this.rows.set(run.id, (row = this.makeRow(run)));
-    row.run = run;
-    this.fill(row, run);
-    return row;
-  }
-
-  makeRow(run) {
-    const row = { node: element("tr"), cells: COLUMNS.map(() => element("td")), pill: element("span") };
-    row.link = element("a", "fasa-link");
-    row.link.href = `${this.data.base}/run?run=${run.id}`;
-    row.link.dir = "auto"; // a name may be written from right to left
-    row.number = element("span", "fasa-quiet", ` #${run.id}`);
-    row.origin = new Origin(this.data.base, (id) => this.setTriggerValue("open", id));
-    row.node.addEventListener("click", (event) => {
-      if (row.run.deleted !== null || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-      event.preventDefault();
-      this.setTriggerValue("open", run.id);
-    });
-    row.bar = element("div", "fasa-bar");
-    row.fill = element("div", "fasa-fill");
-    row.bar.append(row.fill);
-    row.more = element("button", "fasa-more", "⋯");
-    row.more.type = "button";
-    row.more.setAttribute("aria-haspopup", "menu");
-    row.undo = element("button", "fasa-button", "Undo");
-    row.undo.type = "button";
-    row.undo.addEventListener("click", (event) => {
-      event.stopPropagation();
-      this.ask("undo", row.run);
-    });
-    row.more.addEventListener("click", (event) => {
-      event.stopPropagation();
-      event.preventDefault();
-      this.menu.open(row.run, row.more);
-    });
-    row.cells[0].className = "fasa-first";
-    row.cells[0].append(row.link, row.number, row.origin.node);
-    row.cells[1].append(row.pill);
-    row.cells[2].append(row.bar);
-    row.cells.at(-1).append(row.more, row.undo);
-    row.cells.at(-1).className = "fasa-last";
-    COLUMNS.forEach((label, index) => (row.cells[index].dataset.label = label));
-    row.node.append(...row.cells);
-    row.node.dataset.run = run.id;
-    return row;
-  }
-
-  fill(row, run) {
-    const share = run.total_steps ? Math.min(1, run.step / run.total_steps) : 0;
-    const percent = (value) => (value === null ? "–" : value.toFixed(1));
-    const gone = run.deleted !== null;
-    row.node.classList.toggle("fasa-gone", gone);
-    row.node.classList.toggle("fasa-put-away", run.archived);
-    setText(row.link, run.name);
-    row.link.title = run.name;
-    row.more.setAttribute("aria-label", `Actions on run ${run.id}`);
-    row.undo.setAttribute("aria-label", `Undo the deletion of run ${run.id}`);
-    setHidden(row.more, gone);
-    setHidden(row.undo, !gone);
-    row.origin.show(run);
-    pill(run, row.pill);
-    row.bar.dataset.tone = run.liveness === "alive" ? "live" : run.status;
-    row.bar.title = `${(100 * share).toFixed(0)} %`;
-    row.fill.style.width = `${(100 * share).toFixed(1)}%`;
-    const texts = [
-      run.epoch ? `${run.epoch} / ${run.total_epochs || "?"}` : "–",
-      run.seconds_left === null ? "–" : duration(run.seconds_left),
-      percent(run.AP),
-      percent(run.AP_r),
-      run.dataset,
-      moment(run.created),
-    ];
-    texts.forEach((text, index) => setText(row.cells[index + 3], text));
-  }
-
-  countDown() {
-    for (const { run, undo } of this.rows.values()) {
-      if (!run || run.deleted === null) continue;
-      const left = run.undo_until - (Date.now() / 1000 + this.lag);
-      setText(undo, `Undo (${Math.max(0, Math.ceil(left))} s)`);
+    if (!same) this.arrange(rows);
+    for (const { column, cell } of this.heads) {
+      if (column.key === look.sort) cell.setAttribute("aria-sort", look.ascending ? "ascending" : "descending");
+      else cell.removeAttribute("aria-sort");
     }
+    this.menu.follow(this.runs);
+    this.tellWaiting();
+  }
+
+  // Who works in the list by keyboard keeps the place when rows move.
+  arrange(rows) {
+    const held = this.body.contains(document.activeElement) ? document.activeElement : null;
+    this.body.replaceChildren(...rows.map((row) => row.node));
+    if (held?.isConnected) held.focus();
+  }
+
+  row(run, state) {
+    let row = this.rows.get(run.id);
+    if (!row) {
+      row = new RunRow(this.data.base, run, {
+        open: (id) => this.setTriggerValue("open", id),
+        menu: (about, button) => this.menu.open(about, button),
+        undo: (about) => this.ask("undo", about),
+        select: (id, on) => this.select(id, on),
+      });
+      this.rows.set(run.id, row);
+    }
+    row.show(run, state);
+    row.countDown(this.lag);
+    return row;
+  }
+
+  select(id, on) {
+    const others = this.look.look.select.filter((other) => other !== id);
+    this.look.set({ select: on ? [...others, id] : others });
+  }
+
+  // A queued run that nobody takes up has no supervisor, or one that cannot start it.
+  tellWaiting() {
+    const now = Date.now();
+    const queued = this.runs.filter((run) => run.liveness === "waiting" && run.deleted === null);
+    const since = queued.map(({ id }) => [id, this.queuedSince.get(id) ?? now]);
+    this.queuedSince = new Map(since);
+    const trains = this.runs.some((run) => ["alive", "stalled"].includes(run.liveness));
+    const [first] = since.filter(([, time]) => now - time > UNTAKEN).map(([id]) => id).slice(-1);
+    setHidden(this.waiting, trains || first === undefined);
+    if (this.waiting.hidden || this.waiting.dataset.run === String(first)) return;
+    this.waiting.dataset.run = first;
+    this.waiting.replaceChildren(
+      `Run ${first} is queued and nothing trains: start the supervisor in a terminal with `,
+      element("code", "", this.data.spec.supervise),
+    );
   }
 
   destroy() {
     this.loop.stop();
     clearInterval(this.clock);
+    this.look.destroy();
     this.menu.close();
     this.root.replaceChildren();
   }

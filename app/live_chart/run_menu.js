@@ -1,4 +1,4 @@
-// The menu of one run in the list: what can be done with it, and the question before a deletion.
+// The menu of one run in the list: what can be done with it, and the questions before.
 
 import { Confirmation } from "./confirmation.js";
 import { element, setHidden } from "./dom.js";
@@ -7,13 +7,28 @@ const RESUMABLE = ["stopped", "crashed", "failed", "interrupted"];
 
 const ITEMS = [
   { kind: "open", label: "Open" },
+  {
+    kind: "stop", label: "Stop …", when: (run) => ["alive", "waiting"].includes(run.liveness),
+    question: (run) => (run.liveness === "waiting"
+      ? { question: `Take run ${run.id} out of the queue?`, yes: "Take it out", no: "Leave it" }
+      : {
+        question: `Stop run ${run.id} after this step? A checkpoint is kept, so it can be resumed.`,
+        yes: "Stop the run", no: "Keep training",
+      }),
+  },
   { kind: "resume", label: "Resume", when: (run) => RESUMABLE.includes(run.status) && !run.copied },
   { kind: "restart", label: "Restart with changes …" },
   { kind: "fork", label: "Fork from a checkpoint …", when: (run) => run.liveness !== "waiting" },
   { kind: "edit", label: "Name, tags, note …" },
   { kind: "archive", label: "Archive", when: (run) => !run.archived },
   { kind: "bring_back", label: "Take out of the archive", when: (run) => run.archived },
-  { kind: "delete", label: "Delete …" },
+  {
+    kind: "delete", label: "Delete …",
+    question: (run) => ({
+      question: `Delete run ${run.id} with its curves and checkpoints? You have a minute to undo it.`,
+      yes: "Delete", no: "Keep",
+    }),
+  },
 ];
 
 function isAtWork(run) {
@@ -42,7 +57,7 @@ export class RunMenu {
     node.type = "button";
     node.setAttribute("role", "menuitem");
     node.dataset.action = about.kind;
-    node.addEventListener("click", () => this.press(about.kind, node));
+    node.addEventListener("click", () => this.press(about, node));
     return { ...about, node };
   }
 
@@ -74,22 +89,20 @@ export class RunMenu {
     else this.close();
   }
 
-  press(kind, node) {
+  press({ kind, question }, node) {
     const { run } = this;
-    if (kind !== "delete") {
+    if (!question) {
       this.close();
       this.choose(kind, run);
       return;
     }
     setHidden(this.list, true);
     this.confirmation.ask({
-      question: `Delete run ${run.id} with its curves and checkpoints? You have a minute to undo it.`,
-      yes: "Delete",
-      no: "Keep",
+      ...question(run),
       from: node,
       then: () => {
         this.close();
-        this.choose("delete", run);
+        this.choose(kind, run);
       },
       otherwise: () => this.close(),
     });

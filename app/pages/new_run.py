@@ -12,7 +12,7 @@ from app.run_draft import DEFAULTS, Origin, checkpoint_label, usual_checkpoint
 from app.run_page import run_label
 from app.source import source
 from trainer.presets import PRESETS
-from trainer.run_log.rows import Run
+from trainer.run_log.rows import CheckpointRow, Run
 from trainer.run_log.schema import RunLogError
 
 FIRST_PRESETS = ["demo"]
@@ -29,56 +29,95 @@ def show() -> None:
         reader = log.reader()
         runs = reader.runs() if reader else []
         st.subheader("New run", anchor=False)
+        missing = missing_parent(runs)
         parent = choose_parent(runs)
+        if missing:
+            notice("No such run", missing)
+            return
         origin = from_presets() if parent is None else from_parent(parent)
     except RunLogError as error:
         notice("This run log cannot be read", str(error))
         return
     if origin is not None:
         of = "new" if parent is None else f"{origin.kind}-{parent.id}"
-        Launch(origin, f"launch-{of}").draw()
+        Launch(origin, f"launch-{of}", now=lambda: chosen(parent)).draw()
+
+
+def chosen(parent: Run | None) -> Origin | None:
+    """The origin as it is chosen now; None while a fork has no checkpoint.
+
+    Raises:
+        RunLogError: the run log cannot be read.
+    """
+    if parent is None:
+        return Origin(presets=tuple(st.session_state.get(PRESET, FIRST_PRESETS)))
+    if st.session_state.get(f"how-{parent.id}") != "fork":
+        return Origin(parent=parent)
+    step = st.session_state.get(f"from-{parent.id}")
+    rows = [row for row in kept(parent).values() if row.step == step]
+    return Origin(parent=parent, checkpoint=rows[0]) if rows else None
+
+
+def kept(parent: Run) -> dict[int, CheckpointRow]:
+    """The checkpoints of a run that are on disk, by step."""
+    reader = source().reader()
+    return {row.step: row for row in reader.checkpoints(parent.id)} if reader else {}
+
+
+def missing_parent(runs: Sequence[Run]) -> str:
+    """Why the run that the address asks for cannot be a parent; "" when it can, or none is."""
+    asked = st.query_params.get(PARENT, "")
+    if not asked or any(str(run.id) == asked for run in runs):
+        return ""
+    return (
+        f"There is no run '{asked[:40]}' to start from, or it was deleted: choose another, or undo "
+        "the deletion on the page Runs."
+    )
 
 
 def choose_parent(runs: Sequence[Run]) -> Run | None:
     """Draw the choice of what the run starts from; None for presets."""
     by_id = {run.id: run for run in reversed(runs)}
     asked = st.query_params.get(PARENT, "")
-    number = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 16 else 0
-    if asked and number not in by_id:
-        notice("No such run", f"There is no run '{asked[:40]}' to start from: choose another.")
+    known = next((number for number in by_id if str(number) == asked), 0)
     options = [0, *by_id]
-    chosen = st.selectbox(
-        "start from", options, index=options.index(number) if number in by_id else 0,
+    picked = st.selectbox(
+        "start from", options, index=None if asked and not known else options.index(known),
         format_func=lambda run: run_label(by_id[run]) if run else "presets",
         key=f"start-from-{asked[:40]}", width=420,
     )  # fmt: skip
-    if not chosen:
-        for key in (PARENT, HOW, STEP):
+    if picked is None:
+        return None
+    if not picked:
+        if asked:  # let go of a parent
+            st.query_params.pop(PARENT)
+            st.rerun()
+        for key in (HOW, STEP):
             st.query_params.pop(key, None)
         return None
-    if chosen != number:
-        st.query_params[PARENT] = str(chosen)
+    if picked != known:
+        st.query_params[PARENT] = str(picked)
         st.rerun()
-    return by_id[chosen]
+    return by_id[picked]
 
 
-def from_presets() -> Origin:
+def from_presets() -> Origin | None:
     """Draw the choice of presets."""
     if PRESET not in st.session_state:
         asked = st.query_params.get(PRESET)
-        names = FIRST_PRESETS if asked is None else asked.split(",")
-        st.session_state[PRESET] = [name for name in dict.fromkeys(names) if name in PRESETS]
-    chosen = st.multiselect(
+        given = FIRST_PRESETS if asked is None else asked.split(",")
+        st.session_state[PRESET] = [name for name in dict.fromkeys(given) if name in PRESETS]
+    names = st.multiselect(
         "presets, each laid over those before it", list(PRESETS), key=PRESET,
         placeholder="none: the defaults, which are the paper's", persist_state="page",
     )  # fmt: skip
-    for name in chosen or [DEFAULTS]:
+    for name in names or [DEFAULTS]:
         st.caption(f"**{name}**: {PRESETS[name].purpose}")
-    if chosen != FIRST_PRESETS:
-        st.query_params[PRESET] = ",".join(chosen)
+    if names != FIRST_PRESETS:
+        st.query_params[PRESET] = ",".join(names)
     else:
         st.query_params.pop(PRESET, None)
-    return Origin(presets=tuple(chosen))
+    return chosen(None)
 
 
 def from_parent(parent: Run) -> Origin | None:
@@ -94,15 +133,14 @@ def from_parent(parent: Run) -> Origin | None:
     st.query_params[HOW] = str(how)
     if how != "fork":
         st.query_params.pop(STEP, None)
-        return Origin(parent=parent)
+        return chosen(parent)
     return choose_checkpoint(parent)
 
 
 def choose_checkpoint(parent: Run) -> Origin | None:
     """Draw the choice of the checkpoint; None, and a sentence, when there is nothing chosen."""
-    reader = source().reader()
-    kept = {row.step: row for row in reader.checkpoints(parent.id)} if reader else {}
-    if not kept:
+    rows = kept(parent)
+    if not rows:
         st.text(
             f"Run {parent.id} has no checkpoint on disk to fork from: wait for its next one, send "
             "it the command checkpoint, or restart it."
@@ -110,22 +148,22 @@ def choose_checkpoint(parent: Run) -> Origin | None:
         return None
     place, asked = f"from-{parent.id}", st.query_params.get(STEP, "")
     if place not in st.session_state:
-        usual = usual_checkpoint(list(kept.values()), parent.config.get("epochs", 0))
-        named = [step for step in kept if str(step) == asked]
+        usual = usual_checkpoint(list(rows.values()), parent.config.get("epochs", 0))
+        named = [step for step in rows if str(step) == asked]
         st.session_state[place] = named[0] if named else usual.step if usual and not asked else None
-    elif st.session_state[place] not in kept:
+    elif st.session_state[place] not in rows:
         st.session_state[place] = None
     step = st.selectbox(
-        "from", sorted(kept, reverse=True),
+        "from", sorted(rows, reverse=True),
         None if st.session_state[place] is None else 0,
-        format_func=lambda step: checkpoint_label(kept[step]),
+        format_func=lambda step: checkpoint_label(rows[step]),
         key=place, placeholder="choose a checkpoint", filter_mode=None, width=420,
     )  # fmt: skip
     if step is None:
         st.text("The chosen checkpoint is no longer on disk, newer ones came: choose another.")
         return None
     st.query_params[STEP] = str(step)
-    return Origin(parent=parent, checkpoint=kept[step])
+    return chosen(parent)
 
 
 show()

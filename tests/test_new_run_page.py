@@ -1,4 +1,4 @@
-"""Restart and fork in the dashboard, with Streamlit's AppTest and a real run log."""
+"""The page New run with Streamlit's AppTest and a real run log: restart, fork, and refusals."""
 
 import shlex
 import sqlite3
@@ -11,8 +11,8 @@ import pytest
 from browser.synthetic_log import SyntheticRun
 from streamlit.testing.v1 import AppTest
 
-from app.branch_dialog import checkpoint_label
-from app.config_form import DATA_VARIABLE
+from app.config_checks import DATA_VARIABLE
+from app.run_draft import checkpoint_label
 from app.source import RUNS_VARIABLE, source
 from trainer.__main__ import main
 from trainer.run_log.commands import mark_deleted, queue_run
@@ -21,17 +21,20 @@ from trainer.run_log.schema import FILE_NAME
 from trainer.runs_folder import RunsFolder
 
 STEPS = 6  # an epoch
-SCRIPT = """
+# The page itself, beside a live page that says which run it was opened for.
+MAIN = """
 import streamlit as st
-from app.branch_dialog import branch_form
-from app.source import source
 
-def form():
-    run = source().reader().run(st.session_state["parent"])
-    branch_form(run, st.session_state["kind"], key="branch")
-
-st.navigation([st.Page(form, default=True), st.Page("pages/live.py", url_path="run")]).run()
+new = st.Page({page!r}, url_path="new", default=True)
+live = st.Page("pages/live.py", url_path="run")
+st.navigation([new, live]).run()
 """
+LIVE = """
+import streamlit as st
+
+st.text(f"live page of run {st.query_params['run']}")
+"""
+PAGE = Path(__file__).resolve().parents[1] / "app" / "pages" / "new_run.py"
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +50,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(RUNS_VARIABLE, str(folder))
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
     (tmp_path / "pages").mkdir()
-    (tmp_path / "pages" / "live.py").touch()
-    (tmp_path / "main.py").write_text(SCRIPT)
+    (tmp_path / "pages" / "live.py").write_text(LIVE)
+    (tmp_path / "main.py").write_text(MAIN.format(page=str(PAGE)))
     return folder
 
 
@@ -66,10 +69,10 @@ def parent(runs: Path) -> SyntheticRun:
     return run
 
 
-def open_form(runs: Path, run: int, kind: str) -> AppTest:
+def open_form(runs: Path, run: int, how: str, **query: str) -> AppTest:
     page = AppTest.from_file(str(runs.parent / "main.py"), default_timeout=30)
-    page.session_state["parent"] = run
-    page.session_state["kind"] = kind
+    for name, value in {"parent": str(run), "how": how, **query}.items():
+        page.query_params[name] = value
     return rerun(page)
 
 
@@ -80,14 +83,30 @@ def rerun(page: AppTest) -> AppTest:
 
 
 def start(page: AppTest) -> AppTest:
-    page.button(key="branch-start").click()
+    [button] = [button for button in page.button if str(button.key).endswith("-start")]
+    button.click()
     return rerun(page)
+
+
+def at(page: AppTest, kind: str, ending: str) -> Any:
+    """The one element of a kind whose key ends so."""
+    [found] = [element for element in page.get(kind) if str(element.key).endswith(ending)]
+    return found
 
 
 def knob(page: AppTest, name: str) -> Any:
     kinds = ("number_input", "toggle", "selectbox", "text_input")
-    [found] = [e for kind in kinds for e in page.get(kind) if e.key == f"branch-knob-{name}"]
-    return found
+    found = [e for kind in kinds for e in page.get(kind) if str(e.key).endswith(f"-knob-{name}")]
+    assert len(found) == 1
+    return found[0]
+
+
+def checkpoint(page: AppTest) -> Any:
+    return page.selectbox(key="from-1")
+
+
+def name_field(page: AppTest) -> Any:
+    return at(page, "text_input", "-name")
 
 
 def rows() -> list[Run]:
@@ -98,7 +117,9 @@ def rows() -> list[Run]:
 
 def command(page: AppTest) -> str:
     [code] = page.code
-    return str(code.value)
+    words = shlex.split(str(code.value))
+    assert words[-2] == "--runs"
+    return shlex.join(words[:-2])
 
 
 def texts(page: AppTest) -> list[str]:
@@ -107,7 +128,7 @@ def texts(page: AppTest) -> list[str]:
 
 def test_a_fork_takes_its_parents_knobs_as_they_stood(runs: Path, parent: SyntheticRun) -> None:
     page = open_form(runs, parent.id, "fork")
-    choice = page.selectbox(key="branch-from")
+    choice = checkpoint(page)
     assert choice.options == [
         "epoch 4, after batch 2 · step 20 · 44.0 MB",
         "end of epoch 3 · step 18 · 44.0 MB",
@@ -116,10 +137,10 @@ def test_a_fork_takes_its_parents_knobs_as_they_stood(runs: Path, parent: Synthe
     assert choice.value == 20
     assert command(page) == "fasa fork 1 --step 20"
     assert (knob(page, "alpha").value, knob(page, "beta").value) == (1.2, 0.8)
-    page.selectbox(key="branch-from").set_value(3 * STEPS)
+    checkpoint(page).set_value(3 * STEPS)
     rerun(page)
     assert (knob(page, "alpha").value, knob(page, "beta").value) == (1.2, 0.9)
-    page.selectbox(key="branch-from").set_value(2 * STEPS)
+    checkpoint(page).set_value(2 * STEPS)
     rerun(page)
     assert (knob(page, "alpha").value, knob(page, "beta").value) == (1.1, 0.9)
     assert command(page) == "fasa fork 1 --epoch 2"
@@ -130,7 +151,7 @@ def test_a_checkpoint_chosen_with_the_click_brings_its_own_knobs(
 ) -> None:
     page = open_form(runs, parent.id, "fork")
     knob(page, "m").set_value(0.2)
-    page.selectbox(key="branch-from").set_value(2 * STEPS)
+    checkpoint(page).set_value(2 * STEPS)
     start(page)
     child = rows()[1]
     assert (child.parent_step, child.config["alpha"], child.config["m"]) == (12, 1.1, 0.2)
@@ -138,7 +159,7 @@ def test_a_checkpoint_chosen_with_the_click_brings_its_own_knobs(
 
 def test_a_fork_is_queued_with_its_edits_and_its_parent(runs: Path, parent: SyntheticRun) -> None:
     page = open_form(runs, parent.id, "fork")
-    page.selectbox(key="branch-from").set_value(3 * STEPS)
+    checkpoint(page).set_value(3 * STEPS)
     rerun(page)
     knob(page, "alpha").set_value(1.3)
     knob(page, "epochs").set_value(24)
@@ -150,16 +171,14 @@ def test_a_fork_is_queued_with_its_edits_and_its_parent(runs: Path, parent: Synt
     assert (child.status, child.name) == ("queued", "demo (fork)")
     assert child.dataset == given.dataset
     assert child.config == given.config | {"alpha": 1.3, "epochs": 24}
-    assert texts(page) == ["Run 2 is queued and starts as soon as a place to train is free."]
-    [link] = page.get("page_link")
-    assert (link.proto.label, link.proto.query_string) == ("Open run 2", "run=2")
+    assert texts(page) == ["live page of run 2"]
 
 
 def test_a_restart_has_its_parents_configuration(runs: Path, parent: SyntheticRun) -> None:
     page = open_form(runs, parent.id, "restart")
-    assert not [box for box in page.selectbox if box.key == "branch-from"]
+    assert not [box for box in page.selectbox if box.key == "from-1"]
     assert knob(page, "alpha").value == 1.1  # as it started, not as it was steered
-    page.text_input(key="branch-name").set_value("  seed 7 <b>bold</b> ")
+    name_field(page).set_value("  seed 7 <b>bold</b> ")
     knob(page, "seed").set_value(7)
     rerun(page)
     assert command(page) == "fasa restart 1 --name '  seed 7 <b>bold</b> ' --seed 7"
@@ -176,11 +195,11 @@ def test_the_command_shown_queues_the_same_run(
 ) -> None:
     page = open_form(runs, parent.id, kind)
     if kind == "fork":
-        page.selectbox(key="branch-from").set_value(3 * STEPS)
+        checkpoint(page).set_value(3 * STEPS)
         file = RunsFolder(runs).checkpoints(parent.id) / f"step-{3 * STEPS:08d}.pt"
         file.parent.mkdir(parents=True)
         file.write_bytes(b"weights")
-    page.text_input(key="branch-name").set_value("-what if; `x` $HOME 'ü'")
+    name_field(page).set_value("-what if; `x` $HOME 'ü'")
     rerun(page)
     edits = {"alpha": 1.3, "clamp_negative": True, "unbiased": False, "sampling": "static"}
     if kind == "restart":
@@ -188,10 +207,11 @@ def test_the_command_shown_queues_the_same_run(
     for name, value in edits.items():
         knob(page, name).set_value(value)
     rerun(page)
-    words = shlex.split(command(page))
+    [code] = page.code
+    words = shlex.split(str(code.value))
     start(page)
-    assert words[0] == "fasa"
-    assert main([*words[1:], "--runs", str(runs)]) == 0, capsys.readouterr().err
+    assert [words[0], *words[-2:]] == ["fasa", "--runs", str(runs)]
+    assert main(words[1:]) == 0, capsys.readouterr().err
     [_, shown, typed] = rows()
     own = ("id", "uid", "created")
     assert {k: v for k, v in asdict(shown).items() if k not in own} == {
@@ -204,13 +224,6 @@ def test_an_edit_that_comes_with_the_click_counts(runs: Path, parent: SyntheticR
     knob(page, "alpha").set_value(1.4)
     start(page)
     assert rows()[1].config["alpha"] == 1.4
-
-
-def test_once_started_there_is_no_button_left(runs: Path, parent: SyntheticRun) -> None:
-    page = open_form(runs, parent.id, "fork")
-    start(page)
-    assert not page.button
-    assert len(rows()) == 2
 
 
 @pytest.mark.parametrize(
@@ -232,7 +245,8 @@ def test_what_breaks_a_rule_is_said_and_nothing_is_queued(
         knob(page, "images").set_value("pictures")
     knob(page, name).set_value(content)
     rerun(page)
-    assert texts(page)[-1].startswith(sentence)
+    assert sum(text.startswith(sentence) for text in texts(page)) == 2  # beside it, and below
+    assert not page.code
     start(page)
     assert texts(page)[-1].startswith(sentence)
     assert len(texts(page)[-1]) < 600
@@ -243,7 +257,7 @@ def test_what_breaks_a_rule_is_said_and_nothing_is_queued(
 @pytest.mark.parametrize("name", ["", "   ", "x" * 201, "two\nlines", "\u202eturned"])
 def test_a_name_that_is_none_is_refused(name: str, runs: Path, parent: SyntheticRun) -> None:
     page = open_form(runs, parent.id, "restart")
-    page.text_input(key="branch-name").set_value(name)
+    name_field(page).set_value(name)
     start(page)
     assert texts(page)[-1].startswith("A run's name ")
     assert len(rows()) == 1
@@ -252,7 +266,7 @@ def test_a_name_that_is_none_is_refused(name: str, runs: Path, parent: Synthetic
 def test_a_long_name_leaves_room_for_what_the_run_is(runs: Path) -> None:
     SyntheticRun(runs, name="n" * 200)
     page = open_form(runs, 1, "restart")
-    assert page.text_input(key="branch-name").value == "n" * 190 + " (restart)"
+    assert name_field(page).value == "n" * 190 + " (restart)"
     assert command(page) == "fasa restart 1"
     start(page)
     assert len(rows()) == 2
@@ -271,8 +285,8 @@ def test_a_fork_needs_epochs_left_to_train(runs: Path) -> None:
     run.start()
     run.finish()
     page = open_form(runs, run.id, "fork")
-    assert page.selectbox(key="branch-from").value == STEPS  # the last one leaves nothing to do
-    page.selectbox(key="branch-from").set_value(2 * STEPS)
+    assert checkpoint(page).value == STEPS  # the last one leaves nothing to do
+    checkpoint(page).set_value(2 * STEPS)
     start(page)
     assert texts(page)[-1] == (
         "epochs is 2, but the fork starts after 2: raise epochs, or fork from an earlier checkpoint"
@@ -284,8 +298,8 @@ def test_a_fork_needs_epochs_left_to_train(runs: Path) -> None:
 
 def test_a_checkpoint_that_goes_while_the_form_is_open(runs: Path, parent: SyntheticRun) -> None:
     page = open_form(runs, parent.id, "fork")
-    page.selectbox(key="branch-from").set_value(2 * STEPS)
-    page.text_input(key="branch-name").set_value("mine")
+    checkpoint(page).set_value(2 * STEPS)
+    name_field(page).set_value("mine")
     knob(page, "alpha").set_value(1.3)
     rerun(page)
     forget_checkpoint(runs, 2 * STEPS)
@@ -294,10 +308,10 @@ def test_a_checkpoint_that_goes_while_the_form_is_open(runs: Path, parent: Synth
         "The chosen checkpoint is no longer on disk, newer ones came: choose another."
     ]
     assert len(rows()) == 1
-    page.selectbox(key="branch-from").set_value(3 * STEPS)
+    checkpoint(page).set_value(3 * STEPS)
     rerun(page)
     assert knob(page, "alpha").value == 1.3  # edits are kept meanwhile
-    assert page.text_input(key="branch-name").value == "mine"
+    assert name_field(page).value == "mine"
 
 
 def forget_checkpoint(runs: Path, step: int) -> None:
@@ -311,10 +325,12 @@ def test_a_deleted_parent_and_a_foreign_configuration_are_said(runs: Path) -> No
     page = open_form(runs, run.id, "restart")
     mark_deleted(run.path, run.id, True)
     start(page)
-    assert "deleted" in texts(page)[-1]
+    assert texts(page)[-1].startswith("There is no run '1' to start from, or it was deleted")
+    assert len(rows()) == 0
     other = queue_run(run.path, name="x", config={"alpha": 99, "<b>": 1}, dataset="x")
     page = open_form(runs, other, "restart")
-    assert page.markdown[0].value == f"**Run {other} cannot have a successor**"
+    titles = [element.value for element in page.markdown]
+    assert "**This run cannot be the start of another**" in titles
     assert texts(page) == ["alpha is 99, but input should be less than or equal to 10"]
 
 
