@@ -22,7 +22,7 @@ export class FigureView {
     this.data = data;
     this.setTriggerValue = setTriggerValue;
     const { spec } = data;
-    this.card.say(spec);
+    this.card.say(this.answer ? spec : { ...spec, empty: "Loading…" });
     this.card.plot.dataset.figure = spec.name;
     this.card.menu.describe(spec.title, (format) => this.download(format), () => this.fileName());
     this.following = follow(data.base, data.run, { onState: () => this.onState() });
