@@ -5,6 +5,7 @@ import { element, setHidden, setText } from "./dom.js";
 import { follow, get } from "./poll.js";
 
 const EVERY = 10_000; // milliseconds: disk, memory and heartbeat change without new rows
+const SOONEST = 5_000; // milliseconds between two judgements of new snapshots; ten tabs may ask
 const SIGNS = {
   bad: { mark: "✕", word: "wrong" },
   warn: { mark: "!", word: "warning" },
@@ -103,10 +104,16 @@ export class DiagnosisView {
     const run = this.following?.poller.state;
     if (!run) return;
     const { snapshot, epoch } = run.versions;
-    const wanted = `${run.rewinds} ${run.status} ${run.liveness} ${snapshot} ${epoch}`;
-    if (wanted === this.wanted) return;
-    this.wanted = wanted;
-    this.ask();
+    const state = `${run.rewinds} ${run.status} ${run.liveness} ${epoch}`;
+    if (state !== this.state) this.ask();
+    else if (snapshot !== this.snapshot) this.askSoon();
+    this.state = state;
+    this.snapshot = snapshot;
+  }
+
+  askSoon() {
+    const passed = performance.now() - (this.asked ?? -SOONEST);
+    this.soon ??= setTimeout(() => this.ask(), Math.max(0, SOONEST - passed));
   }
 
   onTime() {
@@ -115,17 +122,20 @@ export class DiagnosisView {
   }
 
   async ask() {
+    clearTimeout(this.soon);
+    this.soon = undefined;
     if (this.asking) {
       this.again = true;
       return;
     }
     this.asking = true;
+    this.asked = performance.now();
     const { base, run } = this.data;
     try {
       const answer = await (await get(`${base}/live/runs/${run}/diagnosis`)).json();
       if (!this.gone && run === this.data.run) this.show(answer);
     } catch (error) {
-      this.wanted = null; // the next answer of the poll tries again
+      this.state = null; // the next answer of the poll tries again
       if (!this.gone) this.fail(error.sentence);
     }
     this.asking = false;
@@ -193,6 +203,7 @@ export class DiagnosisView {
   destroy() {
     this.gone = true;
     clearInterval(this.clock);
+    clearTimeout(this.soon);
     this.following?.stop();
     this.root.replaceChildren();
   }
