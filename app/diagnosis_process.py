@@ -26,6 +26,7 @@ MEMORY_SHARE = 0.1
 MEMORY_SMALL = 500.0  # MB: also for a small trainer, as others on the machine grow too
 MEMORY_GONE = 150.0  # MB
 NOT_FINITE = "loss or gradient is not finite"  # how the trainer's sentence begins
+CONSOLE_FOLLOWS = " Last lines of its console:"  # how the supervisor goes on
 ERROR_SHOWN = 240  # characters; the head of the page shows all of it
 
 
@@ -77,9 +78,11 @@ def ending(facts: Facts) -> list[Finding] | None:
         remedy = f"Mend what the sentence names. {remedy}"
     why = (run.error or "").strip().splitlines()
     last = why[-1] if why and why[0].startswith("Traceback") else why[0] if why else ""
+    last = last.removesuffix(CONSOLE_FOLLOWS)
+    how = "was interrupted" if run.status == "interrupted" else run.status
     return [Finding(
         "ended_badly", "Ended badly", "warn" if run.status == "interrupted" else "bad",
-        f"The run is {run.status} and did not reach its end. {last[:ERROR_SHOWN]}".strip(),
+        f"The run {how} and did not reach its end. {last[:ERROR_SHOWN]}".strip(),
         f"step {run.step:,} of {run.total_steps or 0:,}", remedy,
     )]  # fmt: skip
 
