@@ -128,7 +128,13 @@ def scalar_chart(name: str, runs: Sequence[Compared]) -> Chart:
             for run in runs
         ),
         panels=(Panel(unit or title.lower(), from_zero=room_starts_at_zero(name)),),
+        height=height(270, len(runs)),
     )
+
+
+def height(least: int, lines: int) -> int:
+    """Pixels of a chart: a legend of two lines a row must leave room for the curves."""
+    return least + 20 * max(0, (lines - 3) // 2 + 1)
 
 
 def room_starts_at_zero(name: str) -> bool:
@@ -196,7 +202,7 @@ def _class_chart(
             for run, want, column in lines
         ),
         panels=(Panel(about.unit, log=about.log, from_zero=about.from_zero, number=about.number),),
-        height=240,
+        height=height(240, len(lines)),
     )
 
 

@@ -69,6 +69,11 @@ def test_names_in_legends_are_short_and_on_one_line() -> None:
     assert run_name(12, "a\nvery long name of a run indeed") == "12 · a very long name of a…"
 
 
+def test_charts_grow_with_their_legend() -> None:
+    heights = [comparison.height(240, lines) for lines in range(1, 9)]
+    assert heights == [240, 240, 260, 260, 280, 280, 300, 300]
+
+
 def compared() -> list[Compared]:
     looks = run_looks([1, 4])
     return [Compared(1, "1 · a", looks[1], {"tiger": 0, "owl": 1}),

@@ -13,7 +13,7 @@ import streamlit as st
 
 from app import comparison_results as results
 from app.charts import Chart
-from app.class_charts import class_labels
+from app.class_charts import class_labels, first_pins
 from app.comparison import (
     MOST_RUNS,
     Compared,
@@ -209,7 +209,8 @@ def knob_names(reader: RunLogReader, run_id: int) -> list[str]:
 
 def show_curves(reader: RunLogReader, runs: Sequence[Run], looks: dict[int, Look]) -> None:
     """The chosen scalars and class fields, all runs on each chart."""
-    classes = [class_labels(reader.categories(run.id)) for run in runs]
+    categories = [reader.categories(run.id) for run in runs]
+    classes = [class_labels(rows) for rows in categories]
     compared = [
         Compared(run.id, run_name(run.id, run.name), looks[run.id],
                  {name: index for index, name in enumerate(labels)})
@@ -224,7 +225,9 @@ def show_curves(reader: RunLogReader, runs: Sequence[Run], looks: dict[int, Look
         scale = choice("y axis", "y", SCALES)
         smoothing = choice("smoothing", "smooth", dict.fromkeys(SMOOTHING), first="some")
         by = choice("classes by", "by", BY) if chosen_fields else "groups"
-    names = choose_classes(classes) if by == "classes" else []
+    named = next((place for place, rows in enumerate(categories) if rows), 0)
+    middle = [classes[named][index] for index in first_pins(categories[named])]
+    names = choose_classes(classes, middle) if by == "classes" else []
     view: dict[str, Any] = {"x": x, "smoothing": SMOOTHING[smoothing], "log": scale}
     if x == "fork":
         view["starts"] = {str(run.id): starts_of(reader, run, runs) for run in runs}
@@ -260,10 +263,10 @@ def choose_curves(scalars: Sequence[str], fields: Sequence[str]) -> list[str]:
     return choose_several("curves", "show", options, first, MOST_CURVES, words)
 
 
-def choose_classes(classes: Sequence[Sequence[str]]) -> list[str]:
+def choose_classes(classes: Sequence[Sequence[str]], first: Sequence[str]) -> list[str]:
     """Classes by name, of any of the runs."""
     options = list(dict.fromkeys(name for labels in classes for name in labels))
-    return choose_several("classes", "class", options, options[:3], MOST_CLASSES, str)
+    return choose_several("classes", "class", options, first, MOST_CLASSES, str)
 
 
 def choose_several(
