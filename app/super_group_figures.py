@@ -105,9 +105,10 @@ def map_spec(params: Mapping[str, str]) -> FigureSpec:
         "groups_map",
         "Super-groups",
         "Classes whose features look alike (Eq. 5), clustered after the epoch: a box a group with "
-        "the factor on its p, in it a box a class with its training instances. Colour and letter "
-        "say rare, common or frequent; hatched classes are noise of DBSCAN, attached to the group "
-        "of their nearest core class. Click a group to open or close it, a class to ask why.",
+        "its number and size (▲ p raised, ▼ lowered), in it a box a class with its training "
+        "instances. Colour and letter say rare, common or frequent; hatched classes are noise of "
+        "DBSCAN, attached to the group of their nearest core class. Click a group to open or close "
+        "it, a class to ask why.",
         NO_GROUPS,
         height=560,
         params=params,
@@ -127,7 +128,8 @@ def flow_spec(params: Mapping[str, str], height: int) -> FigureSpec:
         "How members moved",
         "Each band is the classes that went from a group at the left to a group at the right; "
         "orange holds the chosen class. Numbers of groups mean nothing from one epoch to the next. "
-        "Bands of under 1 % of the classes run through the middle, small groups share a bar.",
+        "Bands of under 1 % of the classes run through the middle; small groups share a bar, where "
+        "the palest bands stayed with most of their group.",
         "Nothing to compare yet: it takes the super-groups of two epochs.",
         height=height,
         params=params,

@@ -5,6 +5,7 @@ Shapes: C classes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -14,10 +15,11 @@ from app.looks import BLUE, FREQUENCY_NAMES, GREY, ORANGE
 from app.super_group_history import UNGROUPED, Adaptation
 from trainer.run_log.rows import CategoryRow
 
-MOST_GROUPS = 12  # of one side; smaller ones are gathered
+MOST_GROUPS = 14  # of one side; smaller ones are gathered
 SMALLEST_FLOW = 0.01  # of all classes; thinner flows are gathered
 MOST_NAMES = 10  # in the text of a flow
 SMALL, NO_GROUP = "small groups", "in no group"
+KEPT, LEFT = "with most of their group<br>", "away from most of their group<br>"
 
 Key = int | str  # a group's place in its adaptation, or what gathers several
 
@@ -47,70 +49,84 @@ def super_group_flow(
     if not classes:
         return Figure()
     sides = (earlier, later)
-    of_class = [one.group_of_class(classes) for one in sides]
-    keys = [_keys(one, group.tolist()) for one, group in zip(sides, of_class, strict=True)]
-    flows: dict[tuple[Key, Key], list[int]] = {}
-    for index, pair in enumerate(zip(*keys, strict=True)):
-        flows.setdefault(pair, []).append(index)
+    of_class = [one.group_of_class(classes).tolist() for one in sides]
+    keys = [_keys(one, group, chosen) for one, group in zip(sides, of_class, strict=True)]
     graph = _Graph(categories, names, chosen, dark)
     for side, one in enumerate(sides):
-        for key in sorted(set(keys[side]), key=lambda key: (isinstance(key, str), str(key))):
-            members = [index for index in range(classes) if keys[side][index] == key]
-            graph.node(side, key, _label(one, key, len(members)))
+        sizes = Counter(keys[side])
+        for key in sorted(sizes, key=lambda key: (isinstance(key, str), str(key))):
+            graph.node(side, key, _label(one, key, keys[side], of_class[side]))
+    followed = followers(*of_class)
+    flows: dict[tuple[Key, Key, str], list[int]] = {}
+    for index, (left, right) in enumerate(zip(*keys, strict=True)):
+        kept = "" if SMALL not in (left, right) else KEPT if index in followed else LEFT
+        flows.setdefault((left, right, kept), []).append(index)
     fewest = SMALLEST_FLOW * classes
-    thin = {pair for pair, members in flows.items() if len(members) < fewest}
+    thin = [flow for flow, own in flows.items() if len(own) < fewest and chosen not in own]
     if len(thin) > 1:
-        graph.gather([(pair, members) for pair, members in flows.items() if pair in thin])
-    else:
-        thin = set()
-    for (left, right), members in flows.items():
-        if (left, right) not in thin:
-            graph.link((0, left), (1, right), members)
+        graph.gather([(flow[:2], flows.pop(flow)) for flow in thin])
+    for (left, right, kept), members in flows.items():
+        graph.link((0, left), (1, right), members, kept)
     table: dict[str, list[Any]] = {
         "class": list(names),
         "frequency": [row.frequency for row in categories],
     }
     for when, one, groups in zip(("before", "after"), sides, of_class, strict=True):
         table[f"epoch_{when}"] = [one.epoch] * classes
-        table[f"group_{when}"] = _numbers(one, groups.tolist())
+        table[f"group_{when}"] = _numbers(one, groups)
         table[f"noise_{when}"] = one.noise(classes).astype(int).tolist()
-    return Figure([graph.trace()], _layout(earlier, later), table, flow_note(earlier, later, flows))
+    text = flow_note(earlier, later, len(followed), classes)
+    return Figure([graph.trace()], _layout(earlier, later), table, text)
 
 
-def flow_note(
-    earlier: Adaptation, later: Adaptation, flows: dict[tuple[Key, Key], list[int]]
-) -> str:
+def followers(before: Sequence[int], after: Sequence[int]) -> set[int]:
+    """The classes that went where most classes of their group went.
+
+    Args:
+        before, after: [C] group of each class, UNGROUPED for none.
+    """
+    members: dict[int, list[int]] = {}
+    for index, place in enumerate(before):
+        members.setdefault(place, []).append(index)
+    found: set[int] = set()
+    for together in members.values():
+        ((most, _),) = Counter(after[index] for index in together).most_common(1)
+        found.update(index for index in together if after[index] == most)
+    return found
+
+
+def flow_note(earlier: Adaptation, later: Adaptation, followed: int, classes: int) -> str:
     """How many classes kept together, in a sentence."""
-    together = 0
-    for key in {left for left, _ in flows}:
-        together += max(len(members) for (left, _), members in flows.items() if left == key)
-    classes = sum(len(members) for members in flows.values())
-    if not classes:
-        return ""
     return (
-        f"{together:,} of {classes:,} classes ({100 * together / classes:.0f} %) went where most "
+        f"{followed:,} of {classes:,} classes ({100 * followed / classes:.0f} %) went where most "
         f"of their group went; {len(earlier.rows):,} groups after epoch {earlier.epoch}, "
         f"{len(later.rows):,} after epoch {later.epoch}."
     )
 
 
-def _keys(adaptation: Adaptation, group_of_class: Sequence[int]) -> list[Key]:
-    """[C] which node each class belongs to."""
+def _keys(adaptation: Adaptation, group_of_class: Sequence[int], chosen: int | None) -> list[Key]:
+    """[C] which node each class belongs to; the chosen class's group has one of its own."""
     by_size = sorted(
         range(len(adaptation.rows)), key=lambda place: -len(adaptation.rows[place].members)
     )
     own = set(by_size if len(by_size) <= MOST_GROUPS + 1 else by_size[:MOST_GROUPS])
+    if chosen is not None and chosen < len(group_of_class):
+        own.add(group_of_class[chosen])
     return [
         NO_GROUP if place == UNGROUPED else place if place in own else SMALL
         for place in group_of_class
     ]
 
 
-def _label(adaptation: Adaptation, key: Key, members: int) -> str:
+def _label(
+    adaptation: Adaptation, key: Key, keys: Sequence[Key], group_of_class: Sequence[int]
+) -> str:
+    members = keys.count(key)
     if isinstance(key, int):
         return f"group {adaptation.rows[key].super_group} · {members:,}"
     if key == SMALL:
-        return f"{len(adaptation.rows) - MOST_GROUPS:,} small groups · {members:,}"
+        groups = {place for place, one in zip(group_of_class, keys, strict=True) if one == SMALL}
+        return f"{len(groups):,} small groups · {members:,}"
     return f"{key} · {members:,}"
 
 
@@ -154,12 +170,15 @@ class _Graph:
                 ends = ((0, key), (2, SMALL)) if side == 0 else ((2, SMALL), (1, key))
                 self.link(ends[0], ends[1], members)
 
-    def link(self, source: tuple[int, Key], target: tuple[int, Key], members: list[int]) -> None:
-        """A flow of classes."""
+    def link(
+        self, source: tuple[int, Key], target: tuple[int, Key], members: list[int], kept: str = ""
+    ) -> None:
+        """A flow of classes; `kept` says whether they left the most of their group."""
         chosen = self._chosen in members
         color = ground(ORANGE if chosen else GREY, self._dark)
         values = (self._places[source], self._places[target], len(members),
-                  f"{color}{'b0' if chosen else '55'}", self._text(members))  # fmt: skip
+                  f"{color}{'b0' if chosen else '30' if kept == KEPT else '60'}",
+                  f"{kept}{self._text(members)}")  # fmt: skip
         for column, value in zip(self._links.values(), values, strict=True):
             column.append(value)
 

@@ -9,6 +9,7 @@ from app.figure import Figure, ground
 from app.looks import GREY, INK, PURPLE, Color
 from app.super_group_history import Adaptation, within
 from app.super_group_map import arrow
+from app.why_words import count
 from trainer.run_log.rows import AdaptationRow
 
 MOST_GROUPS = 24  # drawn, the largest ones; the table has all
@@ -87,8 +88,8 @@ def losses_note(adaptation: Adaptation) -> str:
     counts = [sum(_outcome(row) == which for row in adaptation.rows) for which in range(3)]
     clamped = sum(len(row.clamped) for row in adaptation.rows)
     text = (
-        f"After epoch {adaptation.epoch} p was raised in {counts[0]:,} groups, lowered in "
-        f"{counts[1]:,} and left in {counts[2]:,}; {clamped:,} classes were clamped at 1."
+        f"After epoch {adaptation.epoch} p was raised in {count(counts[0], 'group')}, lowered "
+        f"in {counts[1]:,} and left in {counts[2]:,}; {count(clamped, 'class')} clamped at 1."
     )
     hidden = len(adaptation.rows) - MOST_GROUPS
     if hidden > 0:

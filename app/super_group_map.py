@@ -10,16 +10,19 @@ from html import escape
 from typing import Any, Literal
 
 from app.figure import Figure, ground
-from app.looks import FREQUENCY_LOOKS, FREQUENCY_NAMES, GREY, INK
+from app.looks import FREQUENCY_LOOKS, FREQUENCY_NAMES, GREY, INK, Color
 from app.super_group_history import Adaptation, within
+from app.why_words import count
 from trainer.run_log.rows import AdaptationRow, CategoryRow
 
 Area = Literal["classes", "instances"]
 
 ROOT, ALONE, UNSEEN = "all", "alone", "unseen"
 ORDER = "fcr"  # of the classes in a group: equal ones lie side by side
+FEWEST_SHARE = 8  # a group with less than this part of the classes has a short title
 MOST_ALONE = 12  # groups of a single class that are drawn as groups of their own
 HATCH = {"fillmode": "overlay", "fgopacity": 0.8, "size": 9, "solidity": 0.1}
+ON_COLOR = Color("#FFFFFF", "#14161A")
 GROUND = "rgba(128,128,128,0.16)"
 
 
@@ -54,7 +57,9 @@ def super_group_map(
         if gathered and len(row.members) == 1:
             boxes.leaves(members, ALONE, row)
         else:
-            boxes.branch(f"g{place}", group_title(row))
+            is_small = len(row.members) * FEWEST_SHARE < len(categories)
+            full = group_title(row)
+            boxes.branch(f"g{place}", short_title(row) if is_small else full, full)
             boxes.leaves(members, f"g{place}", row)
     grouped = {one for row in adaptation.rows for one in row.members}
     unseen = [row.index for row in categories if row.index not in grouped]
@@ -74,9 +79,13 @@ def super_group_map(
 
 def group_title(row: AdaptationRow) -> str:
     """'group 3: 29 classes ▲ ×1.1': what was done to its probabilities."""
-    number = len(row.members)
-    size = f"{number:,} class{'es' if number > 1 else ''}"
+    size = count(len(row.members), "class")
     return f"group {row.super_group}: {size} {arrow(row.factor)} ×{row.factor:g}"
+
+
+def short_title(row: AdaptationRow) -> str:
+    """'▲ 3 · 29': what fits over a small box."""
+    return f"{arrow(row.factor)} {row.super_group} · {len(row.members):,}"
 
 
 def arrow(factor: float) -> str:
@@ -89,11 +98,10 @@ def map_note(adaptation: Adaptation, num_classes: int) -> str:
     clustered = sum(len(row.members) for row in adaptation.rows)
     noise = sum(len(row.noise_members) for row in adaptation.rows)
     largest = max((len(row.members) for row in adaptation.rows), default=0)
-    groups = len(adaptation.rows)
     text = (
-        f"After epoch {adaptation.epoch}: {groups:,} super-group{'' if groups == 1 else 's'} of "
-        f"{clustered:,} classes, the largest holds {largest:,}; {noise:,} classes "
-        f"({100 * noise / max(1, clustered):.0f} %) are noise"
+        f"After epoch {adaptation.epoch}: {count(len(adaptation.rows), 'super-group')} of "
+        f"{count(clustered, 'class')}, the largest holds {largest:,}; {count(noise, 'class')} "
+        f"({100 * noise / max(1, clustered):.0f} %) noise"
     )
     left = num_classes - clustered
     return f"{text}; {left:,} in no group." if left else f"{text}."
@@ -110,16 +118,16 @@ class _Boxes:
         self._area, self._chosen, self._dark = area, chosen, dark
         self.columns: dict[str, list[Any]] = {
             name: [] for name in ("ids", "parents", "labels", "text", "values", "hovertext",
-                                  "customdata", "color", "shape", "width")
+                                  "customdata", "color", "ink", "shape", "width")
         }  # fmt: skip
         self.table: dict[str, list[Any]] = {
             name: [] for name in ("class", "frequency", "instances", "super_group", "noise")
         }
         self._add(ROOT, "", f"{len(categories):,} classes", "", 0)
 
-    def branch(self, key: str, title: str) -> None:
+    def branch(self, key: str, title: str, hover: str = "") -> None:
         """A box that holds classes."""
-        self._add(key, ROOT, title, "", 0, hover=f"<b>{title}</b>", color=GROUND)
+        self._add(key, ROOT, title, "", 0, hover=f"<b>{hover or title}</b>", color=GROUND)
 
     def leaves(self, members: Sequence[int], parent: str, row: AdaptationRow | None) -> None:
         """The classes in a box."""
@@ -148,12 +156,14 @@ class _Boxes:
     def trace(self) -> dict[str, Any]:
         """The tree map."""
         columns = dict(self.columns)
-        color, shape, width = (columns.pop(name) for name in ("color", "shape", "width"))
+        names = ("color", "ink", "shape", "width")
+        color, ink, shape, width = (columns.pop(name) for name in names)
         return {
             **columns,
             "type": "treemap",
             "branchvalues": "remainder",
             "texttemplate": "%{label}<br>%{text}",
+            "textfont": {"color": ink},
             "hovertemplate": "%{hovertext}<extra></extra>",
             "hoverlabel": {"font": {"color": ground(INK, self._dark)}},
             "tiling": {"pad": 1},
@@ -175,7 +185,8 @@ class _Boxes:
         hover: str = "", index: int | None = None, color: str = "rgba(0,0,0,0)", shape: str = "",
     ) -> None:  # fmt: skip
         is_chosen = index is not None and index == self._chosen
-        values = (key, parent, label, text, value, hover or label, index, color, shape,
+        ink = ground(INK if index is None else ON_COLOR, self._dark)
+        values = (key, parent, label, text, value, hover or label, index, color, ink, shape,
                   3 if is_chosen else 0)  # fmt: skip
         for column, one in zip(self.columns.values(), values, strict=True):
             column.append(one)
