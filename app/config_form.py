@@ -139,7 +139,8 @@ class _Form:
             st.caption("Nothing is changed yet.")
         for name, value in changes.items():
             with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-                st.text(f"{name}  {shown(self._values[name])} → {shown(value)}", width="content")
+                new = shown(value) if value is not None or knobs()[name].kind == "text" else "empty"
+                st.text(f"{name}  {shown(self._values[name])} → {new}", width="content")
                 st.button(
                     f"set {name} back", key=f"{self._key}-back-{name}", type="tertiary",
                     icon=":material/undo:", on_click=self._set_back, args=(name,),

@@ -34,16 +34,17 @@ NAME = "name"  # in the address
 FIND = "find"
 
 STYLE = """<style>
+.stApp :has(.st-key-launch-footer), .st-key-launch-footer { background: inherit; }
 .st-key-launch-footer {
-  background: var(--fasa-ground, Canvas); padding: 0.7rem 0 0.9rem;
+  padding: 0.7rem 0 0.9rem;
   border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent);
 }
 [data-testid="stVerticalBlock"] > div:has(> .st-key-launch-footer) {
-  position: sticky; bottom: 0; z-index: 20; background: inherit;
+  position: sticky; bottom: 0; z-index: 20;
 }
-[class*="-refused-"] p, .st-key-launch-refusal p, .st-key-launch-data-problem p {
-  color: color-mix(in srgb, #d5401f 80%, currentColor); white-space: pre-wrap;
-}
+:is([class*="-refused-"], .st-key-launch-refusal, .st-key-launch-data-problem)
+  [data-testid="stText"] { color: #d0492c; }
+[class*="-refused-"] [data-testid="stText"] { font-size: 0.875rem; }
 .fasa-facts-table { display: grid; grid-template-columns: max-content 1fr; gap: 3px 14px;
   margin: 0; padding: 0;
   font-size: 0.875rem; line-height: 1.4; font-variant-numeric: tabular-nums; }

@@ -30,11 +30,14 @@ def show() -> None:
         runs = reader.runs() if reader else []
         st.subheader("New run", anchor=False)
         missing = missing_parent(runs)
-        parent = choose_parent(runs)
+        with st.container(horizontal=True, gap="medium"):
+            parent = choose_parent(runs)
+            origin = None if missing or parent is None else from_parent(parent)
         if missing:
             notice("No such run", missing)
             return
-        origin = from_presets() if parent is None else from_parent(parent)
+        if parent is None:
+            origin = from_presets()
     except RunLogError as error:
         notice("This run log cannot be read", str(error))
         return
