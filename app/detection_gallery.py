@@ -7,6 +7,7 @@ only the matching is done anew for another score.
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,10 +88,10 @@ def summary(seen: Sequence[Seen], least_score: float) -> dict[str, Any]:
     """What became of every object, without geometry: enough to filter images and to count.
 
     Returns:
-        images: one a image: index, id, width, height, `objects` [[class, word, class it was taken
-        for or -1]] and `detections` [[class, word]]. confusions: [[true class, detected class,
-        count]], most often first. objects, detections: how many by word. The words are those of
-        `app.matching`.
+        images: one an image: index, id, key (see `key_of`), width, height, `objects` [[class,
+        word, class it was taken for or -1]] and `detections` [[class, word]]. confusions: [[true
+        class, detected class, count]], most often first. objects, detections: how many by word.
+        The words are those of `app.matching`.
     """
     verdicts = [one.judge(least_score) for one in seen]
     images = []
@@ -102,7 +103,7 @@ def summary(seen: Sequence[Seen], least_score: float) -> dict[str, Any]:
         ]
         true = [item.class_index for item in one.true.items]
         images.append({
-            "index": one.image.index, "id": one.image.image_id,
+            "index": one.image.index, "id": one.image.image_id, "key": key_of(one),
             "width": one.image.width, "height": one.image.height,
             "objects": list(zip(true, verdict.objects, taken_for, strict=True)),
             "detections": list(zip(classes, verdict.detections, strict=False)),
@@ -113,6 +114,16 @@ def summary(seen: Sequence[Seen], least_score: float) -> dict[str, Any]:
         "objects": Counter(word for verdict in verdicts for word in verdict.objects),
         "detections": Counter(word for verdict in verdicts for word in verdict.detections),
     }
+
+
+def key_of(one: Seen) -> int:
+    """A number that two runs share where they keep the same image of the same data.
+
+    Ids alone would not do: those of different data sets coincide.
+    """
+    image = one.image
+    boxes = [item.box for item in one.true.items]
+    return zlib.crc32(repr((image.image_id, image.width, image.height, boxes)).encode())
 
 
 def picture_objects(one: Seen, least_score: float) -> dict[str, Any]:
@@ -165,6 +176,11 @@ def waiting_sentence(run: Run, config: Mapping[str, Any]) -> str:
         return (
             "This run keeps no pictures (gallery_images = 0): start it again with more "
             "to see what it detects."
+        )
+    if config.get("data", "demo") != "demo" and not config.get("test_annotations"):
+        return (
+            "This run has no test set, so there is nothing to detect in: start it again with "
+            "test_annotations and test_images."
         )
     if run.status in FINAL_STATUSES:
         return f"This run is {run.status} and left no detections: none of its evaluations kept any."

@@ -14,8 +14,8 @@ GALLERY_CAPTION = (
     "Boxes and filled masks are detections in the colour of their class's frequency group (r rare, "
     "c common, f frequent), dashes and black-and-white outlines are the truth. An object is found "
     "by a detection of its class at IoU 0.5 or more, as in AP50; ≠ taken for another class, ✕ "
-    "false alarm. Filters keep an image when any column holds what is asked for; a click or Enter "
-    "enlarges."
+    "false alarm. Kept are the 30 best detections of an image, from score 0.05 on. Filters keep an "
+    "image when any column holds what is asked for; a click or Enter enlarges."
 )
 FEDERATED = (
     " LVIS labels each image with some categories only: a detection of any other one is not "

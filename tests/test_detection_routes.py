@@ -134,6 +134,22 @@ def test_a_parameter_that_cannot_be_read_is_said(client: TestClient, path: str, 
     assert client.get(f"/live/runs/9/{path}").status_code == 404
 
 
+def test_images_of_other_data_are_no_pair_although_their_ids_are_equal(
+    client: TestClient, run: SyntheticRun
+) -> None:
+    ours = [one["key"] for one in moment(client)["images"]]
+    for name, left in (("same data", 10), ("other data", 12)):
+        other = SyntheticRun(run.path.parent, name=name, classes=3)
+        writer = other.start()
+        box = (left, 10, 90, 80)
+        writer.prediction_images([image(0, [thing(0, box), thing(1, (120, 20, 220, 90))])])
+        writer.predictions([{"image_index": 0, "detections": []}], step=10, epoch=0)
+        assert writer.flush()
+        answer = client.get(f"/live/runs/{other.id}/detections").json()
+        assert answer["images"][0]["id"] == 1000
+        assert (answer["images"][0]["key"] in ours) == (name == "same data")
+
+
 def test_foreign_rows_do_not_break_a_moment(client: TestClient, run: SyntheticRun) -> None:
     foreign = json.dumps([{"class": "x"}, 7, thing(0, (0, 0, 9, 9))])
     with sqlite3.connect(run.path) as log:
@@ -178,6 +194,7 @@ def test_federated_images_judge_only_what_is_labelled(tmp_path: Path) -> None:
     [
         ({"gallery_images": 0}, "running", "gallery_images = 0"),
         ({"gallery_images": 32, "evaluate_every": 2}, "running", "after epoch 2"),
+        ({"data": "coco", "test_annotations": None}, "running", "no test set"),
         ({"gallery_images": 32}, "crashed", "left no detections"),
         ({}, "finished", "left no detections"),
     ],

@@ -16,7 +16,7 @@ export class GalleryView {
   constructor(root) {
     this.root = root;
     this.columns = []; // {moment, head}
-    this.cards = new Map(); // image id -> {node, cells: [{button, picture, line}]}
+    this.cards = new Map(); // image key -> {node, cells: [{button, picture, line}]}
     this.room = BATCH;
     const card = element("section", "fasa-card");
     this.title = element("h3", "fasa-title");
@@ -32,9 +32,9 @@ export class GalleryView {
     this.caption = element("p", "fasa-caption");
     this.scroller = element("div", "fasa-gallery-scroll");
     this.scroller.append(this.heads, this.grid);
-    const row = element("div", "fasa-tools");
-    row.append(this.add, this.count);
-    card.append(this.title, this.bar.node, this.caption, row, this.scroller, this.end);
+    this.tools = element("div", "fasa-tools");
+    this.tools.append(this.add, this.count);
+    card.append(this.title, this.bar.node, this.caption, this.tools, this.scroller, this.end);
     this.enlarged = new Enlarged({ step: (by) => this.turn(by), close: () => this.choose({ image: null }) });
     root.append(card, this.enlarged.node);
     this.near = new IntersectionObserver(([entry]) => {
@@ -126,13 +126,16 @@ export class GalleryView {
   render() {
     const { filter, columns } = this;
     const first = columns[0].moment;
+    const alone = columns.length === 1;
+    const nothing = alone && first.answer?.moments.length === 0; // then only the sentence why
+    for (const node of [this.bar.node, this.caption, this.tools]) setHidden(node, nothing);
     this.bar.show(filter, first);
-    columns.forEach(({ moment, head }, index) => head.show(filter.columns[index], moment));
+    columns.forEach(({ moment, head }, index) => head.show(filter.columns[index], moment, alone));
     setHidden(this.add, columns.length >= MOST_COLUMNS || !first.answer?.moments.length);
     this.root.style.setProperty("--fasa-column-count", columns.length);
     this.grid.dataset.columns = String(columns.length);
     const all = first.answer?.images ?? [];
-    this.shown = all.filter(({ id }) => this.isWanted(id));
+    this.shown = all.filter(({ key }) => this.isWanted(key));
     this.sayCount(all.length);
     this.grid.dataset.images = String(this.shown.length);
     this.place(this.shown.slice(0, this.room));
@@ -140,9 +143,9 @@ export class GalleryView {
   }
 
   // An image is shown when any of the columns holds what is wanted in it.
-  isWanted(id) {
+  isWanted(key) {
     return this.columns.some(({ moment }) => {
-      const image = moment.imageOf(id);
+      const image = moment.imageOf(key);
       return image && this.filter.wantsImage(moment, image);
     });
   }
@@ -155,18 +158,18 @@ export class GalleryView {
   }
 
   place(images) {
-    const ids = new Set(images.map(({ id }) => id));
-    for (const [id, card] of this.cards) {
-      if (ids.has(id) && card.cells.length === this.columns.length) continue;
+    const keys = new Set(images.map(({ key }) => key));
+    for (const [key, card] of this.cards) {
+      if (keys.has(key) && card.cells.length === this.columns.length) continue;
       for (const { picture } of card.cells) picture.destroy();
       card.node.remove();
-      this.cards.delete(id);
+      this.cards.delete(key);
     }
-    images.forEach(({ id }, index) => {
-      let card = this.cards.get(id);
-      if (!card) this.cards.set(id, (card = this.card(id)));
+    images.forEach(({ key, id }, index) => {
+      let card = this.cards.get(key);
+      if (!card) this.cards.set(key, (card = this.card(id)));
       if (this.grid.children[index] !== card.node) this.grid.insertBefore(card.node, this.grid.children[index] ?? null);
-      this.columns.forEach(({ moment }, at) => this.fill(card.cells[at], moment, id));
+      this.columns.forEach(({ moment }, at) => this.fill(card.cells[at], moment, key));
     });
   }
 
@@ -187,8 +190,8 @@ export class GalleryView {
     return { node, cells };
   }
 
-  fill({ button, picture, line }, moment, id) {
-    const about = moment.imageOf(id);
+  fill({ button, picture, line }, moment, key) {
+    const about = moment.imageOf(key);
     picture.node.hidden = !about;
     button.disabled = !about;
     if (!about) {
@@ -199,7 +202,7 @@ export class GalleryView {
     const found = about.objects.filter(([, word]) => word === "found").length;
     const true_ = about.objects.filter(([, word]) => word !== "crowd").length;
     setText(line, `${found} of ${true_} found`);
-    button.setAttribute("aria-label", `Enlarge image ${id}: ${found} of ${true_} objects found`);
+    button.setAttribute("aria-label", `Enlarge image ${about.id}: ${found} of ${true_} objects found`);
   }
 
   // Arrow keys: along the row to the next picture, up and down by rows.
@@ -227,14 +230,14 @@ export class GalleryView {
 
   showEnlarged() {
     const { image } = this.filter;
-    const known = this.columns[0].moment.imageOf(image);
-    if (image === null || !known) {
+    const known = this.columns[0].moment.answer?.images.find(({ id }) => id === image);
+    if (!known) {
       this.enlarged.close();
       return;
     }
-    const at = this.shown.findIndex(({ id }) => id === image);
+    const at = this.shown.indexOf(known);
     const place = at < 0 ? "not among those chosen" : `${at + 1} of ${this.shown.length}`;
-    const columns = this.columns.map(({ moment }) => ({ moment, about: moment.imageOf(image), head: this.headline(moment) }));
+    const columns = this.columns.map(({ moment }) => ({ moment, about: moment.imageOf(known.key), head: this.headline(moment) }));
     this.enlarged.show(image, place, columns, this.filter);
   }
 

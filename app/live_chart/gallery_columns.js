@@ -32,8 +32,8 @@ export function tally({ objects, detections }) {
 }
 
 export class ColumnHead {
-  // change({run, step}) for another choice, remove() for the button; the first column has neither
-  // run to choose nor button.
+  // change({run, step}) for another choice, remove() for the button; the first column shows the
+  // page's run and stays.
   constructor({ first, runs, change, remove }) {
     this.change = change;
     this.node = element("div", "fasa-column-head");
@@ -42,7 +42,7 @@ export class ColumnHead {
     this.run.setAttribute("aria-label", "Run of this column");
     this.run.append(...runs.map(({ id, label }) => option(String(id), label)));
     this.run.addEventListener("change", () => change({ run: Number(this.run.value), step: "newest" }));
-    setHidden(this.run, first);
+    this.run.disabled = first; // that of the page
     this.step = element("select", "fasa-select");
     this.step.setAttribute("aria-label", "Epoch of this column");
     this.step.addEventListener("change", () => change({ run: this.chosen.run, step: this.step.value }));
@@ -52,13 +52,16 @@ export class ColumnHead {
     close.setAttribute("aria-label", "Remove this column");
     close.addEventListener("click", remove);
     setHidden(close, first);
-    row.append(this.run, this.step, close);
+    row.append(this.run, close, this.step);
     this.line = element("p", "fasa-quiet");
     this.node.append(row, this.line);
   }
 
-  show(chosen, moment) {
+  // alone: it is the only column.
+  show(chosen, moment, alone) {
     this.chosen = chosen;
+    setHidden(this.run, alone);
+    setHidden(this.step, moment.answer?.moments.length === 0);
     this.run.value = String(chosen.run);
     const { moments = [] } = moment.answer ?? {};
     const listed = JSON.stringify([moments, chosen.step]);

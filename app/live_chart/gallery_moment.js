@@ -69,6 +69,7 @@ export class Moment {
       if (this.gone || wanted !== this.wanted) return;
       const same = this.answer?.step === answer.step && this.shownScore === this.score;
       this.answer = answer;
+      this.images = new Map(answer.images.map((image) => [image.key, image]));
       this.shownScore = this.score;
       this.asked.clear();
       if (!same) this.stale = true; // what was drawn stays until the new objects are here
@@ -127,8 +128,9 @@ export class Moment {
     return letter in this.looks ? { letter, color: this.looks[letter] } : UNKNOWN;
   }
 
-  imageOf(id) {
-    return this.answer?.images.find((image) => image.id === id);
+  // The image of a key, which runs on the same data share.
+  imageOf(key) {
+    return this.images?.get(key);
   }
 
   destroy() {

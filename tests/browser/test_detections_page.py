@@ -124,22 +124,21 @@ def test_pictures_filters_and_epochs(run: SyntheticRun, page: Page, dashboard: D
     expect(dialog).to_be_hidden()
     expect(page).not_to_have_url(re.compile("image="))
 
+    new_evaluation(run, page)
+    compare_decoders(page)
 
-def test_a_new_evaluation_comes_by_itself(
-    run: SyntheticRun, page: Page, dashboard: Dashboard
-) -> None:
-    page.goto(f"{dashboard(run.path.parent)}/detections?run=1")
-    expect(drawn(page, 1001)).to_have_attribute("data-drawn", "20")
+
+def new_evaluation(run: SyntheticRun, page: Page) -> None:
+    """One that comes while the page is open is drawn into the same pictures."""
     drawn(page, 1001).evaluate("node => { node.kept = true; }")
     writer: Any = run.writer
     writer.predictions([{"image_index": i, "detections": []} for i in range(3)], step=30, epoch=2)
     expect(drawn(page, 1001)).to_have_attribute("data-drawn", "30")
     expect(page.get_by_text("0 of 4 objects found (0 %)")).to_be_visible()
     assert drawn(page, 1001).evaluate("node => node.kept")  # redrawn, not made anew
-    page.get_by_label("Epoch of this column").select_option("10")
-    expect(drawn(page, 1001)).to_have_attribute("data-drawn", "10")
-    in_address(page, "step=10")
-    compare_decoders(page)
+    page.get_by_label("Epoch of this column").first.select_option("20")
+    expect(drawn(page, 1001)).to_have_attribute("data-drawn", "20")
+    in_address(page, "step=20")
 
 
 def compare_decoders(page: Page) -> None:
@@ -167,7 +166,7 @@ def compare_decoders(page: Page) -> None:
     assert found[len(masks) + 1 :] == ["refused"] * 4
 
 
-def test_ap_by_class_leads_to_its_pictures(
+def test_no_evaluation_yet_and_ap_by_class_that_leads_to_its_pictures(
     tmp_path: Path, page: Page, dashboard: Dashboard
 ) -> None:
     run = SyntheticRun(tmp_path / "runs", classes=60, epochs=4, steps_per_epoch=10)
@@ -175,7 +174,11 @@ def test_ap_by_class_leads_to_its_pictures(
     run.advance(25)
     writer: Any = run.writer
     assert writer.flush()
-    page.goto(f"{dashboard(run.path.parent)}/detections?run=1&part=ap&sort=name")
+    SyntheticRun(run.path.parent, classes=1203).start()
+    url = dashboard(run.path.parent)
+    page.goto(f"{url}/detections?run=2")
+    expect(page.get_by_text("No evaluation yet: the first comes after epoch 1")).to_be_visible()
+    page.goto(f"{url}/detections?run=1&part=ap&sort=name")
     rows = page.locator(".fasa-ap-table tbody tr")
     expect(rows).to_have_count(60)
     expect(rows.first).to_contain_text(min(run.names()))
@@ -193,13 +196,3 @@ def test_ap_by_class_leads_to_its_pictures(
     expect_images(page, 1000, 1002)
     expect(page.get_by_label("class", exact=True)).to_have_value(name)
     assert json.dumps(name)[1:-1] in page.url
-
-
-def test_a_run_without_evaluation_says_when_it_comes(
-    tmp_path: Path, page: Page, dashboard: Dashboard
-) -> None:
-    SyntheticRun(tmp_path / "runs", classes=1203).start()
-    page.goto(f"{dashboard(tmp_path / 'runs')}/detections?run=1")
-    expect(page.get_by_text("No evaluation yet: the first comes after epoch 1")).to_be_visible()
-    page.get_by_role("radio", name="AP by class").click()
-    expect(page.get_by_text("No evaluation yet: the first comes after epoch 1.")).to_be_visible()
