@@ -122,8 +122,8 @@ export class HeatMapView {
     if (!this.classes) return;
     if (!wanted) return this.show({ x: null, y: null });
     const names = this.order.map((index) => this.classes.names[index].toLowerCase());
-    const starting = names.findIndex((name) => name.startsWith(wanted));
-    const row = starting >= 0 ? starting : names.findIndex((name) => name.includes(wanted));
+    const tests = [(name) => name === wanted, (name) => name.startsWith(wanted), (name) => name.includes(wanted)];
+    const row = tests.map((test) => names.findIndex(test)).find((found) => found >= 0) ?? -1;
     this.search.setAttribute("aria-invalid", String(row < 0));
     if (row < 0) return this.cursor.say(`No class is called “${this.search.value.trim()}”.`);
     this.show({ x: this.range.x, y: around(row, FOUND, names.length) });
