@@ -25,6 +25,7 @@ from app.super_group_losses import group_losses
 from app.super_group_map import super_group_map
 
 NEWEST = "newest"
+EMPTY_HEIGHT = 200  # pixels of a figure that has nothing to show yet
 NO_GROUPS = "No super-groups yet: the first are formed at the end of the first epoch."
 
 
@@ -99,7 +100,7 @@ def _epoch(params: Mapping[str, str], name: str) -> int | None:
     return None if value == NEWEST else whole_number(value, name)
 
 
-def map_spec(params: Mapping[str, str]) -> FigureSpec:
+def map_spec(params: Mapping[str, str], height: int = 560) -> FigureSpec:
     """The words around the tree map."""
     return FigureSpec(
         "groups_map",
@@ -110,7 +111,7 @@ def map_spec(params: Mapping[str, str]) -> FigureSpec:
         "DBSCAN, attached to the group of their nearest core class. Click a group to open or close "
         "it, a class to ask why.",
         NO_GROUPS,
-        height=560,
+        height=height,
         params=params,
         picks=True,
     )
@@ -118,7 +119,7 @@ def map_spec(params: Mapping[str, str]) -> FigureSpec:
 
 def height_of(groups: int) -> int:
     """Pixels of the losses of that many groups, and of what stands beside them."""
-    return max(380, 130 + 22 * groups)
+    return max(380, 130 + 22 * groups) if groups else EMPTY_HEIGHT
 
 
 def flow_spec(params: Mapping[str, str], height: int) -> FigureSpec:

@@ -67,7 +67,9 @@ def draw(page: RunPage, history: Sequence[Adaptation]) -> None:
 
     with place:
         picked = f"groups_map-{run.id}"
-        figure(words.map_spec({**params, "area": area}), key=picked, run=run.id,
+        mapped = {**params, "area": area}
+        spec = words.map_spec(mapped) if history else words.map_spec(mapped, words.EMPTY_HEIGHT)
+        figure(spec, key=picked, run=run.id,
                on_pick_change=lambda: take_pick(picked, run, names))  # fmt: skip
     moved = params if earlier == PREVIOUS else {**params, "from": earlier}
     now = at_epoch(history, None if epoch == NEWEST else int(epoch))
