@@ -32,6 +32,11 @@ export class Filter {
     };
   }
 
+  // A text that differs whenever pictures have to be drawn anew.
+  key() {
+    return JSON.stringify([this.name, this.show, this.pair, this.score, [...this.hidden]]);
+  }
+
   isOpen() {
     return !this.name && this.show === "all";
   }

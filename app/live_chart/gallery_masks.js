@@ -26,36 +26,42 @@ export function runLengths(counts) {
   return lengths;
 }
 
-// The mask as bytes 0 or 1, row by row, brought to a size in pixels. Throws when it is none.
+// The mask brought to a size in pixels: {bits, left, right, top, bottom}, bits being 0 or 1 row by
+// row and the edges those of the box around the ones (right and bottom past them). Throws when it is
+// no mask.
 export function bitmap({ size: [rows, columns], counts }, width, height) {
   const lengths = runLengths(counts);
   const ends = new Float64Array(lengths.length);
   let total = 0;
   for (let run = 0; run < lengths.length; run += 1) ends[run] = total += lengths[run];
   if (total !== rows * columns) throw new Error("no mask of its size");
-  const bits = new Uint8Array(width * height);
-  let run = 0;
-  let column = -1;
+  const mask = { bits: new Uint8Array(width * height), left: width, right: 0, top: height, bottom: 0 };
+  let first = 0; // run that reaches into the column
   for (let x = 0; x < width; x += 1) {
-    const before = column;
-    column = Math.floor(((x + 0.5) * columns) / width);
-    if (column === before) {
-      for (let at = x; at < bits.length; at += width) bits[at] = bits[at - 1];
-      continue;
-    }
-    while (ends[run] <= column * rows) run += 1;
-    for (let y = 0; y < height; y += 1) {
-      const place = column * rows + Math.floor(((y + 0.5) * rows) / height);
-      while (ends[run] <= place) run += 1;
-      bits[y * width + x] = run & 1;
+    const start = Math.floor(((x + 0.5) * columns) / width) * rows;
+    while (ends[first] <= start) first += 1;
+    for (let run = first; run < ends.length && (run === 0 || ends[run - 1] < start + rows); run += 1) {
+      if (run % 2 === 0 || ends[run] === ends[run - 1]) continue;
+      const top = place(Math.max(ends[run - 1], start) - start, rows, height);
+      const bottom = place(Math.min(ends[run], start + rows) - start, rows, height);
+      for (let y = top; y < bottom; y += 1) mask.bits[y * width + x] = 1;
+      if (top >= bottom) continue;
+      mask.left = Math.min(mask.left, x);
+      mask.right = x + 1;
+      mask.top = Math.min(mask.top, top);
+      mask.bottom = Math.max(mask.bottom, bottom);
     }
   }
-  return bits;
+  return mask;
 }
 
-function isEdge(bits, at, width, height) {
-  const x = at % width;
-  const y = (at - x) / width;
+// The first pixel of `height` whose middle lies at or past row `row` of `rows`.
+function place(row, rows, height) {
+  return Math.ceil((row * height) / rows - 0.5);
+}
+
+function isEdge(bits, x, y, width, height) {
+  const at = y * width + x;
   return (
     x === 0 || y === 0 || x === width - 1 || y === height - 1 ||
     !bits[at - 1] || !bits[at + 1] || !bits[at - width] || !bits[at + width]
@@ -68,28 +74,32 @@ function channels(color) {
 
 const ANTS = ["#ffffff", "#10141a"].map(channels);
 
-// Lay masks over each other: [{bits, color "#rrggbb", fill 0..1, edge 0..1}] -> an image. Without a
+// Lay masks over each other: [{mask, color "#rrggbb", fill 0..1, edge 0..1}] -> an image. Without a
 // colour the edge is black and white by turns, which shows on any picture.
-export function layers(masks, width, height) {
+export function layers(listed, width, height) {
   const image = new ImageData(width, height);
-  const { data } = image;
-  for (const { bits, color, fill, edge } of masks) {
-    const own = color ? channels(color) : null;
-    for (let at = 0; at < bits.length; at += 1) {
-      if (!bits[at]) continue;
-      const share = isEdge(bits, at, width, height) ? edge : fill;
+  for (const layer of listed) lay(image, layer);
+  return image;
+}
+
+function lay({ data, width, height }, { mask, color, fill, edge }) {
+  const own = color ? channels(color) : null;
+  for (let y = mask.top; y < mask.bottom; y += 1) {
+    for (let x = mask.left; x < mask.right; x += 1) {
+      const at = y * width + x;
+      if (!mask.bits[at]) continue;
+      const share = isEdge(mask.bits, x, y, width, height) ? edge : fill;
       if (!share) continue;
-      const rgb = own ?? ANTS[((at % width) + Math.floor(at / width)) % 6 < 3 ? 0 : 1];
+      const rgb = own ?? ANTS[(x + y) % 6 < 3 ? 0 : 1];
       const below = (data[4 * at + 3] / 255) * (1 - share);
       const alpha = share + below;
       for (let channel = 0; channel < 3; channel += 1) {
-        const place = 4 * at + channel;
-        data[place] = (rgb[channel] * share + data[place] * below) / alpha;
+        const spot = 4 * at + channel;
+        data[spot] = (rgb[channel] * share + data[spot] * below) / alpha;
       }
       data[4 * at + 3] = 255 * alpha;
     }
   }
-  return image;
 }
 
 const PLATE = "rgba(16, 20, 26, 0.82)";

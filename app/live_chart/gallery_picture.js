@@ -68,13 +68,15 @@ export class Picture {
   render() {
     const width = this.stage.clientWidth;
     const height = this.stage.clientHeight;
-    if (!width || !height) return;
+    this.objects = this.moment.objectsOf(this.about.index);
+    const state = [this.objects, this.moment.classes, this.emphasis, width, height, this.view.key()];
+    if (!width || !height || state.every((part, at) => part === this.state?.[at])) return;
+    this.state = state;
     const ratio = window.devicePixelRatio || 1;
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
     const context = this.canvas.getContext("2d");
     context.scale(ratio, ratio);
-    this.objects = this.moment.objectsOf(this.about.index);
     this.node.dataset.drawn = this.objects ? String(this.objects.step) : "";
     if (!this.objects) return;
     const drawn = this.chosen();
@@ -112,14 +114,14 @@ export class Picture {
     for (const { object, isTrue, faint, color } of drawn) {
       if (!object.mask) continue;
       try {
-        object.bits ??= bitmap(object.mask, columns, rows);
+        object.bitmap ??= bitmap(object.mask, columns, rows);
       } catch {
         lost += 1;
         continue;
       }
       const missed = isTrue && object.word === "missed";
       masks.push({
-        bits: object.bits,
+        mask: object.bitmap,
         color: isTrue && !missed ? null : color,
         fill: faint || isTrue ? 0 : 0.38,
         edge: faint ? 0.15 : 0.95,

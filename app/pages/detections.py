@@ -10,7 +10,7 @@ from app.detection_view import KEYS, read_choice, read_view
 from app.detection_words import ap_figure, ap_table_spec, gallery_spec
 from app.live_chart import figure, live
 from app.run_page import RunPage, open_run_page
-from app.view_options import choice
+from app.view_options import choice, to_address
 
 LAST = "detections-run"  # of this session: another run starts at its own newest evaluation
 PICTURES = "detections-pictures"
@@ -67,7 +67,7 @@ def precision(page: RunPage, measure: str) -> None:
         for name in ("sort", "before"):
             value = asked.get(name) if hasattr(asked, "get") else None
             if isinstance(value, str):
-                st.query_params[name] = value[:40]
+                to_address(name, value[:40], "")
 
     def pick(source: str) -> None:
         index: Any = st.session_state[source].pick

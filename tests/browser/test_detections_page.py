@@ -154,7 +154,7 @@ def compare_decoders(page: Page) -> None:
             return listed.map((mask) => {
                 try {
                     const [height, width] = mask.size;
-                    return Array.from(bitmap(mask, width, height)).join("");
+                    return Array.from(bitmap(mask, width, height).bits).join("");
                 } catch { return "refused"; }
             });
         }""",
