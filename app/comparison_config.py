@@ -13,7 +13,7 @@ from typing import Any
 
 from app import config_knobs
 from app.steering import knob_label
-from trainer.run_log.rows import ScalarRow
+from trainer.run_log.rows import Run, ScalarRow
 
 MISSING = "–"
 MOST_CHANGES = 3  # told one by one
@@ -90,6 +90,23 @@ def _value(name: str, config: Mapping[str, Any], changed: Changes) -> str:
     if name in changed:
         return changes_text(changed[name])
     return value_text(config[name]) if name in config else MISSING
+
+
+def origins(runs: Sequence[Run]) -> list[Difference]:
+    """Where each run came from, as one more row; none when no run has a parent."""
+    if all(run.parent_run is None for run in runs):
+        return []
+    values = tuple(origin_text(run) for run in runs)
+    return [Difference("origin", "", "the run it was forked or restarted from", values)]
+
+
+def origin_text(run: Run) -> str:
+    """'fork of run 3 after 6 epochs', 'restart of run 3'; a dash for a run without a parent."""
+    if run.parent_run is None:
+        return MISSING
+    if run.parent_step is None:
+        return f"restart of run {run.parent_run}"
+    return f"fork of run {run.parent_run} after {run.parent_epoch} epochs"
 
 
 def label(name: str) -> str:

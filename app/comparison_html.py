@@ -20,6 +20,8 @@ STYLE = """<style>
 .fasa-compare thead :is(th, td) { font-weight: 600; }
 .fasa-compare .number { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
+.fasa-compare a { color: inherit; text-decoration-color: color-mix(in srgb, currentColor 35%,
+  transparent); }
 .fasa-compare small { opacity: 0.75; }
 .fasa-compare .number small { display: inline-block; min-width: 3.6em; }
 .fasa-compare img { vertical-align: -2px; margin-right: 0.4rem; }
@@ -62,6 +64,12 @@ def run_cell(name: str, look: Look, *, dark: bool) -> str:
     return swatch(look, look.color.dark if dark else look.color.light) + escape(name)
 
 
+def run_link(row: Result, look: Look, *, dark: bool) -> str:
+    """The same, leading to the run's page."""
+    cell = run_cell(row.name, look, dark=dark)
+    return f'<a href="run?run={int(row.run_id)}" target="_self">{cell}</a>'
+
+
 def result_table(
     rows: Sequence[Result], looks: Mapping[int, Look], sentence: str, *, dark: bool
 ) -> str:
@@ -78,7 +86,7 @@ def result_table(
             for value, change in cells(row)
         )
         lines.append(
-            f'<tr><th scope="row" class="run">{run_cell(row.name, looks[row.run_id], dark=dark)}'
+            f'<tr><th scope="row" class="run">{run_link(row, looks[row.run_id], dark=dark)}'
             f'</th><td class="number">{epochs_text(row)}</td>{numbers}</tr>'
         )
     return _table(f'<td class="run">run</td>{head}', lines, sentence, "Results")

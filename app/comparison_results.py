@@ -214,6 +214,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
     **{sign: "\\" + sign for sign in "{}$&#%_"},
+    "α": r"$\alpha$", "β": r"$\beta$", "×": r"$\times$", "−": "$-$",
 }  # fmt: skip
 
 

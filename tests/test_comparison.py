@@ -10,7 +10,7 @@ from test_charts import run
 
 from app import comparison
 from app.comparison import Compared, first_fork_step, fork_starts, run_looks, run_name
-from app.comparison_config import changes_text, differences, label, live_changes
+from app.comparison_config import changes_text, differences, label, live_changes, origins
 from app.comparison_html import DASHES, MARKERS, config_table
 from trainer.config import RunConfig
 from trainer.run_log.rows import ScalarRow
@@ -175,6 +175,12 @@ def test_knobs_turned_while_training_are_told_with_their_steps() -> None:
     assert found.values == ("1.1", "1.1 → 1.3 (step 412)")
     many = [(step, float(step)) for step in range(0, 6000, 1000)]
     assert changes_text(many) == "0 → … → 5000 (5 changes, the last at step 5,000)"
+
+
+def test_forks_and_restarts_say_where_they_came_from() -> None:
+    [row] = origins([PARENT, FORK, RESTART])
+    assert row.values == ("–", "fork of run 1 after 3 epochs", "restart of run 1")
+    assert origins([PARENT]) == []
 
 
 def test_a_symbol_goes_with_the_name_a_form_has() -> None:

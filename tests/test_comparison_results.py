@@ -132,6 +132,7 @@ def test_names_are_text_in_markdown_latex_and_html() -> None:
         "a\\textbar{}b*c\\_d`\\textless{}b\\textgreater{}\\textbackslash{}e 100\\% \\& \\$5 "
         "\\{x\\} \\#1 \\textasciitilde{}\\textasciicircum{}"
     )
+    assert latex_text("α 1.3, β × 2") == r"$\alpha$ 1.3, $\beta$ $\times$ 2"
     table = result_table([Result(1, "<b onclick=x>", None)], {1: Look(INK)}, "<i>", dark=False)
     assert "&lt;b onclick=x&gt;" in table
     assert "&lt;i&gt;" in table

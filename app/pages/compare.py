@@ -26,7 +26,7 @@ from app.comparison import (
     scalar_chart,
     scalar_words,
 )
-from app.comparison_config import differences, live_changes
+from app.comparison_config import differences, live_changes, origins
 from app.comparison_html import config_table, result_table
 from app.live_chart import live
 from app.looks import Look
@@ -109,7 +109,7 @@ def tell_unknown(asked: Sequence[str], known: Sequence[str]) -> None:
 def draw(reader: RunLogReader, runs: Sequence[Run]) -> None:
     """Results, configurations and curves of the chosen runs."""
     looks = run_looks([run.id for run in runs])
-    st.markdown("#### Results")
+    st.subheader("Results", anchor=False)
     with st.container(horizontal=True, gap="small"):
         measure = cast(results.Measure, choice("average precision of", "measure", MEASURES))
         at = cast(results.Moment, choice("at", "at", MOMENTS))
@@ -118,7 +118,7 @@ def draw(reader: RunLogReader, runs: Sequence[Run]) -> None:
     st.fragment(show_tables, run_every=REFRESH if live_now else None)(
         reader, runs, looks, measure, at, baseline
     )
-    st.markdown("#### Curves")
+    st.subheader("Curves", anchor=False)
     show_curves(reader, runs, looks)
 
 
@@ -149,7 +149,7 @@ def show_tables(
     """Results and configurations; drawn anew every few seconds while one of the runs trains."""
     try:
         show_results(reader, runs, looks, measure, at, baseline)
-        st.markdown("#### Configuration")
+        st.subheader("Configuration", anchor=False)
         show_differences(reader, runs, looks)
     except RunLogError as error:
         notice("This run log cannot be read", str(error))
@@ -189,14 +189,14 @@ def show_results(
 def show_differences(reader: RunLogReader, runs: Sequence[Run], looks: dict[int, Look]) -> None:
     """The settings in which the runs differ, and the knobs that were turned in one of them."""
     changes = [live_changes(reader.scalars(run.id, knob_names(reader, run.id))) for run in runs]
-    found = differences([run.config for run in runs], changes)
+    found = origins(runs) + differences([run.config for run in runs], changes)
     if not found:
         st.text("These runs have the same configuration, and no knob was turned in them."
                 if len(runs) > 1 else "One run alone differs from none.")  # fmt: skip
         return
     sentence = (
         "Only settings that differ, or were changed while a run trained: then with the step from "
-        "which each value holds. All others are the same."
+        "which each value holds. All others are the same; those of FASA do not count without it."
     )
     named = [(run_name(run.id, run.name), looks[run.id]) for run in runs]
     st.html(config_table(found, named, sentence, dark=is_dark()))

@@ -25,6 +25,8 @@ def lines(page: Page, chart: str) -> list[dict[str, Any]]:
 
 
 def drawn(page: Page, chart: str) -> None:
+    """Wait for a chart's points; it is drawn when it comes near the view."""
+    page.locator(f".fasa-plot[data-chart='{chart}']").scroll_into_view_if_needed()
     page.wait_for_function(
         "chart => document.querySelector(`.fasa-plot[data-chart='${chart}']`)?.dataset.points > 0",
         arg=chart,
@@ -57,6 +59,8 @@ def test_two_runs_side_by_side_and_again_from_the_same_link(
     page.get_by_text("same epoch", exact=True).click()
     expect(table.get_by_text("after 2 epochs")).to_be_visible()
     page.get_by_text("chosen classes", exact=True).click()
+    groups = page.locator(".fasa-plot[data-chart^='compare-weight_norm-'][data-chart$=' classes']")
+    expect(groups).to_have_count(0)
     middle = page.locator(".fasa-plot[data-chart^='compare-weight_norm-']")
     expect(middle).to_have_count(3)  # the middle class of each frequency group
     chart = middle.first.get_attribute("data-chart")
@@ -74,6 +78,8 @@ def test_two_runs_side_by_side_and_again_from_the_same_link(
     again.set_viewport_size({"width": 400, "height": narrow["height"]})
     expect(again.get_by_role("region", name="Results")).to_be_visible()
     assert again.evaluate("document.documentElement.scrollWidth") <= 400
+    again.get_by_role("link", name="<b>FASA</b>").click()
+    again.wait_for_url("**/run?run=2")
     again.close()
 
 
