@@ -1,6 +1,7 @@
 // From the rows of a want to the cells of the heat map: order of classes, values, colours. Pure.
 
 const LONGEST = 5000; // columns drawn at most: the newest
+const SAMPLE = 20000; // cells at most that the ends of the colours are judged by
 const WITHIN = 0.995; // share of the cells that the colours tell apart
 const LEAST_FACTOR = 1.1; // a map of factors reaches at least from 1/1.1 to 1.1
 
@@ -65,7 +66,9 @@ export function colorRows(rows, scale) {
 
 // The ends of the colours: nearly all cells lie between them; what lies beyond wears the last colour.
 export function colorRange(rows, scale) {
-  const known = Float64Array.from(rows.flat().filter((value) => value !== null)).sort();
+  const all = rows.flat();
+  const stride = Math.ceil(all.length / SAMPLE);
+  const known = Float64Array.from(all.filter((value, place) => value !== null && place % stride === 0)).sort();
   const least = Math.log2(LEAST_FACTOR);
   if (!known.length) return scale === "factor" ? [-least, least] : [0, 1];
   const at = (share) => known[Math.round(share * (known.length - 1))];

@@ -146,23 +146,27 @@ export class HeatMapView {
     const { spec } = this.data;
     const table = this.classes && this.following?.table(spec.want);
     this.cells = table?.epoch.length ? cells(table, this.order, spec) : null;
+    this.colors = this.cells && colorRows(this.cells.rows, spec.scale);
+    this.colorEnds = this.cells && colorRange(this.colors, spec.scale);
     this.stale = false;
     this.trace = null;
   }
 
-  // Made once for the same cells: Plotly then redraws only what else has changed.
+  // The rows in view. Made once for the same cells: Plotly then redraws only what else has changed.
   coloured(theme) {
     const { spec } = this.data;
-    if (this.trace && this.traceDark === theme.dark) return this.trace;
-    this.traceDark = theme.dark;
-    const z = colorRows(this.cells.rows, spec.scale);
-    const [zmin, zmax] = colorRange(z, spec.scale);
-    const ticks = colorTicks([zmin, zmax], spec.scale, (value) => number(value));
+    const [top, bottom] = this.inView().y;
+    const made = `${theme.dark} ${top} ${bottom}`;
+    if (this.trace && this.traceMade === made) return this.trace;
+    this.traceMade = made;
+    const [zmin, zmax] = this.colorEnds;
+    const ticks = colorTicks(this.colorEnds, spec.scale, (value) => number(value));
     const last = spec.colors.length - 1;
+    const first = Math.ceil(top);
     this.trace = {
       type: "heatmap",
-      z, zmin, zmax,
-      x0: this.cells.first + 0.5, dx: 1, y0: 0, dy: 1,
+      z: this.colors.slice(first, Math.floor(bottom) + 1), zmin, zmax,
+      x0: this.cells.first + 0.5, dx: 1, y0: first, dy: 1,
       hoverinfo: "skip",
       colorscale: spec.colors.map((color, place) => [place / last, theme.dark ? color.dark : color.light]),
       colorbar: {
