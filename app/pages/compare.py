@@ -175,7 +175,8 @@ def show_results(
         ],
         baseline,
     )
-    against = next((row.name for row in rows if row.run_id == baseline), "")
+    base = next((row for row in rows if row.run_id == baseline), None)
+    against = base.name if base and base.evaluation else ""
     sentence = results.heading(measure, at, same, against)
     st.html(result_table(rows, looks, sentence, dark=is_dark()))
     careful = results.warning(dict(zip(names, histories, strict=True)), at)
