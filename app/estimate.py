@@ -23,7 +23,8 @@ from trainer.config import RunConfig
 
 PROGRAM_MB = 950.0  # of a trainer on the processor before it has a model: Python, torch, the rest
 ASPECT = 4 / 3  # of a usual photo: an input's longer side over its shorter one
-LEAST_SPREAD = 1.15  # a factor up and down: other work on the machine counts too
+# A factor up and down: other work on the machine counts too, on the processor most of all.
+LEAST_SPREAD = {"gpu": 1.15, "processor": 1.4}
 SPREAD_OF_DOUBLING = 0.15  # more for each doubling of the work, as it is scaled
 SPREAD_OF_DIFFERENCE = 0.12  # more for each other knob that differs
 MOST_NAMED = 5  # knobs in a sentence
@@ -186,9 +187,16 @@ def _seconds_after(
         )
         for share in (0.25, 0.5, 0.75)  # a run is a mean over epochs: its spread is less
     )
-    factor = LEAST_SPREAD + SPREAD_OF_DOUBLING * abs(math.log2(work))
-    factor += SPREAD_OF_DIFFERENCE * len(differences(config, run.config))
+    factor = _spread(config, run)
     return Span(likely, min(low, likely / factor), max(high, likely * factor))
+
+
+def _spread(config: RunConfig, run: Experience) -> float:
+    """The factor within which a scaled number may lie."""
+    least = LEAST_SPREAD["gpu" if run.on_gpu else "processor"]
+    doublings = abs(math.log2(_work(config) / _work(run.config)))
+    unlike = len(differences(config, run.config))
+    return least + SPREAD_OF_DOUBLING * doublings + SPREAD_OF_DIFFERENCE * unlike
 
 
 def _seconds_words(config: RunConfig, known: Sequence[Experience], span: Span) -> str:
@@ -208,7 +216,10 @@ def _seconds_words(config: RunConfig, known: Sequence[Experience], span: Span) -
     if not first.between:
         words.append("It has not ended an epoch, so validation and evaluation come on top.")
     spread = max(span.high / span.likely, span.likely / span.low) if span.low > 0 else math.inf
-    words.append(f"Right within a factor of about {spread:.1f}: other work here counts too.")
+    words.append(
+        f"Right within a factor of about {spread:.1f} while other work leaves this machine as free "
+        "as it was then."
+    )
     return " ".join(words)
 
 
@@ -232,9 +243,7 @@ def _memory(
     activations = max(0.0, run.memory_mb - fixed - before)
     work = _work(config) / _work(run.config)
     likely = fixed + own + activations * work
-    factor = LEAST_SPREAD + SPREAD_OF_DOUBLING * abs(math.log2(work))
-    factor += SPREAD_OF_DIFFERENCE * len(differences(config, run.config))
-    unsure = (factor - 1) * activations * work + 0.05 * likely
+    unsure = (_spread(config, run) - 1) * activations * work + 0.05 * likely
     program = "" if run.on_gpu else f"{fixed:,.0f} MB program, "
     words = f"{program}{parts}, {activations * work:,.0f} MB images and activations"
     place = "on its GPU" if run.on_gpu else "on the processor, its loaders included"

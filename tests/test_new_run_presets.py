@@ -1,0 +1,163 @@
+"""The page New run from presets, with Streamlit's AppTest: values, data, estimate, address."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from test_annotation_scan import document
+from test_new_run_page import LIVE, MAIN, PAGE, command, knob, name_field, rerun, rows, start, texts
+
+from app.config_checks import DATA_VARIABLE
+from app.run_actions import start_demo
+from app.source import RUNS_VARIABLE
+from trainer.__main__ import main
+from trainer.config import RunConfig
+from trainer.presets import preset_values
+from trainer.run_log.reader import RunLogReader
+from trainer.run_log.schema import FILE_NAME
+
+
+@pytest.fixture(autouse=True)
+def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest leaves a page behind as `__main__`, which a later test's processes would run."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(RUNS_VARIABLE, str(tmp_path / "runs"))
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "live.py").write_text(LIVE)
+    (tmp_path / "main.py").write_text(MAIN.format(page=str(PAGE)))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    (folder / "train").mkdir(parents=True)
+    for number in range(20):
+        (folder / "train" / f"{number:04d}.jpg").touch()
+    (folder / "train.json").write_text(json.dumps(document(images=20, objects=60, classes=3)))
+    return folder
+
+
+def open_page(runs: Path, **query: str) -> AppTest:
+    page = AppTest.from_file(str(runs.parent / "main.py"), default_timeout=30)
+    for name, value in query.items():
+        page.query_params[name] = value
+    return rerun(page)
+
+
+def facts(page: AppTest) -> str:
+    return "\n".join(element.proto.body for element in page.get("html"))
+
+
+def test_the_demo_is_started_in_a_folder_that_is_not_there_yet(runs: Path) -> None:
+    page = open_page(runs)
+    assert command(page) == "fasa queue --preset demo"
+    assert "792 in 12 epochs" in facts(page)
+    assert "nothing tells how long a step takes" in facts(page)
+    assert not runs.exists()
+    start(page)
+    assert texts(page) == ["live page of run 1"]
+    [run] = rows()
+    assert (run.name, run.dataset, run.status) == ("demo", "demo (60 classes)", "queued")
+    assert run.config == RunConfig(distance="ratio_of_sums").model_dump(mode="json")
+
+
+def test_presets_are_laid_over_one_another_and_the_name_follows(runs: Path) -> None:
+    page = open_page(runs)
+    page.multiselect(key="preset").set_value(["static-15", "static-5", "photos"])
+    rerun(page)
+    assert name_field(page).value == "static-15,static-5,photos"
+    assert knob(page, "initial_scale").value == 5.0
+    assert knob(page, "anchor_sizes").value == "24, 48, 96, 192"
+    name_field(page).set_value("mine")
+    rerun(page)
+    page.multiselect(key="preset").set_value([])
+    rerun(page)
+    assert command(page) == "fasa queue --preset paper --name mine"
+    assert page.query_params["preset"] == ""
+    start(page)
+    assert rows()[0].config == RunConfig().model_dump(mode="json")
+
+
+def test_the_address_holds_what_was_entered_and_gives_it_back(runs: Path) -> None:
+    page = open_page(runs)
+    for name, value in {"alpha": 1.3, "fasa": True, "epochs": None, "milestones": "3, 4"}.items():
+        knob(page, name).set_value(value)
+    knob(page, "clamp_negative").set_value(True)
+    rerun(page)
+    query = {name: page.query_params[name] for name in page.query_params}
+    assert query == {"alpha": "1.3", "epochs": "", "milestones": "3, 4", "clamp_negative": "on"}
+    again = open_page(runs, **query)
+    assert knob(again, "alpha").value == 1.3
+    assert knob(again, "epochs").value is None
+    assert knob(again, "clamp_negative").value is True
+    assert "epochs is empty, but has to be a whole number at least 1" in texts(again)[-1]
+    knob(again, "epochs").set_value(3)
+    start(again)
+    config = rows()[0].config
+    assert (config["alpha"], config["epochs"], config["milestones"]) == (1.3, 3, [3, 4])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"alpha": "many", "sampling": "<b>", "fasa": "1", "epochs": "1e999", "seed": "9" * 99},
+     {"preset": "none of ours", "how": "x", "step": "-1", "name": ""}, {"images": "x" * 5000}],
+)  # fmt: skip
+def test_an_address_nobody_understands_changes_nothing(query: dict[str, str], runs: Path) -> None:
+    page = open_page(runs, **query)
+    start(page)
+    if query.get("name") == "":
+        assert texts(page)[-1].startswith("A run's name ")
+        return
+    assert rows()[0].config == RunConfig(**preset_values(["demo"])).model_dump(mode="json")
+
+
+def test_data_of_ones_own_is_checked_before_it_starts(runs: Path, data: Path) -> None:
+    page = open_page(runs, preset="photos", data="coco")
+    assert texts(page)[-1].startswith("data=coco needs a training json and its image folder")
+    knob(page, "annotations").set_value(str(data / "train.json"))
+    knob(page, "images").set_value(str(data))
+    rerun(page)
+    assert "20 images, 60 objects, 3 classes" in facts(page)
+    assert "All 20 images looked for are there." in facts(page)
+    assert "36 in 12 epochs" in facts(page)  # 19 images are 3 steps of 8
+    (data / "train" / "0007.jpg").unlink()
+    start(page)
+    assert [text for text in texts(page) if text.startswith("train images: 1 of 20 that were")]
+    assert not (runs / FILE_NAME).exists()
+    (data / "train" / "0007.jpg").touch()
+    start(page)
+    assert rows()[0].dataset == "train"
+
+
+@pytest.mark.slow
+def test_the_command_shown_queues_the_same_run(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = open_page(runs, preset="demo,static-5", demo_classes="4", name="one's own", alpha="1.5")
+    words = shlex.split(str(page.code[0].value))
+    start(page)
+    assert main(words[1:]) == 0, capsys.readouterr().err
+    shown, typed = rows()
+    same: tuple[Any, ...] = (shown.name, shown.config, shown.dataset, shown.parent_run)
+    assert (typed.name, typed.config, typed.dataset, typed.parent_run) == same
+
+
+def test_one_button_starts_one_demo(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "runs" / FILE_NAME
+    assert start_demo(path, []) == ""
+    with RunLogReader(path) as reader:
+        assert start_demo(path, reader.runs()) == ""
+        [run] = reader.runs()
+    assert (run.name, run.status, run.config["distance"]) == ("demo", "queued", "ratio_of_sums")
+    (tmp_path / "file").touch()
+    assert "cannot be made" in start_demo(tmp_path / "file" / "runs" / FILE_NAME, [])
