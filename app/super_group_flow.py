@@ -11,13 +11,13 @@ from html import escape
 from typing import Any
 
 from app.figure import Figure, ground
-from app.looks import BLUE, FREQUENCY_NAMES, GREY, ORANGE
+from app.looks import BLUE, FREQUENCY_NAMES, GREY, INK, ORANGE
 from app.super_group_history import UNGROUPED, Adaptation
 from trainer.run_log.rows import CategoryRow
 
 MOST_GROUPS = 14  # of one side; smaller ones are gathered
 SMALLEST_FLOW = 0.01  # of all classes; thinner flows are gathered
-MOST_NAMES = 10  # in the text of a flow
+MOST_NAMES = 6  # in the text of a flow
 SMALL, NO_GROUP = "small groups", "in no group"
 KEPT, LEFT = "with most of their group<br>", "away from most of their group<br>"
 
@@ -184,6 +184,7 @@ class _Graph:
 
     def trace(self) -> dict[str, Any]:
         """The Sankey trace."""
+        hover = {"font": {"color": ground(INK, self._dark)}, "align": "left"}
         return {
             "type": "sankey",
             "arrangement": "snap",
@@ -194,9 +195,14 @@ class _Graph:
                 "pad": 10,
                 "thickness": 14,
                 "line": {"width": 0},
+                "hoverlabel": hover,
                 "hovertemplate": "%{label} classes<extra></extra>",
             },
-            "link": {**self._links, "hovertemplate": "%{value} classes<br>%{label}<extra></extra>"},
+            "link": {
+                **self._links,
+                "hoverlabel": hover,
+                "hovertemplate": "%{value} classes<br>%{label}<extra></extra>",
+            },
         }
 
     def _text(self, members: Sequence[int]) -> str:
@@ -221,6 +227,12 @@ def _layout(earlier: Adaptation, later: Adaptation) -> dict[str, Any]:
         "yaxis": {"visible": False},
         "annotations": [
             {**shared, "x": 0, "xanchor": "left", "text": f"after epoch {earlier.epoch}"},
-            {**shared, "x": 1, "xanchor": "right", "text": f"after epoch {later.epoch}"},
+            {
+                **shared,
+                "x": 1,
+                "xshift": -24,
+                "xanchor": "right",
+                "text": f"after epoch {later.epoch}",
+            },
         ],
     }

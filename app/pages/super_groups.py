@@ -96,6 +96,10 @@ def draw(page: RunPage, history: Sequence[Adaptation]) -> None:
 NUMBERS: dict[str, Any] = {
     name: st.column_config.NumberColumn(format="%.4g")
     for name in ("loss before", "loss now", "change", "p before", "p now")
+} | {
+    "decided": st.column_config.CheckboxColumn(help="its losses are part of the group's"),
+    "noise": st.column_config.Column(help="no core class lies within eps: attached"),
+    "clamped": st.column_config.Column(help="p was held at 1"),
 }
 
 
