@@ -127,8 +127,8 @@ export class HeatCursor {
       this.held = true;
       this.move(this.row === null ? row : row + steps[event.key][0], column + steps[event.key][1]);
       this.follow();
-    } else if (event.key === "+" || event.key === "=") this.zoom(row, 0.5);
-    else if (event.key === "-") this.zoom(row, 2);
+    } else if (event.key === "+" || event.key === "=") this.zoom(0.5);
+    else if (event.key === "-") this.zoom(2);
     else if (event.key === "Escape") {
       this.held = false;
       map.show({ x: null, y: null });
@@ -137,8 +137,10 @@ export class HeatCursor {
     event.preventDefault();
   }
 
-  zoom(row, factor) {
+  // Show more or fewer rows, around the cell that is held or else around the middle of the view.
+  zoom(factor) {
     const { y } = this.map.inView();
+    const row = this.held && this.row !== null ? this.row : (y[0] + y[1]) / 2;
     const total = this.map.cells.rows.length;
     const count = Math.max(3, (y[1] - y[0]) * factor);
     this.map.show({ x: this.map.range.x, y: count >= total ? null : around(row, count, total) });

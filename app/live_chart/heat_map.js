@@ -101,19 +101,26 @@ export class HeatMapView {
     this.renew();
   }
 
-  // Buttons that zoom to all classes or to one frequency group.
+  // Buttons that zoom to all classes or to one frequency group, and in and out.
   offerZooms() {
-    const button = (text, range, letter) => {
+    const button = (text, letter, label, press) => {
       const node = element("button", "fasa-chip", text);
       node.type = "button";
       node.dataset.frequency = letter;
-      node.addEventListener("click", () => this.show({ x: null, y: range }));
+      node.setAttribute("aria-label", label);
+      node.addEventListener("click", press);
       return node;
     };
+    const group = ({ group: { name, letter }, first, count }) => {
+      const range = [first - 0.5, first + count - 0.5];
+      const text = `${name} ${count.toLocaleString("en")}`;
+      return button(text, letter, `Zoom to ${text}`, () => this.show({ x: null, y: range }));
+    };
     this.zooms.replaceChildren(
-      button("all", null, ""),
-      ...this.starts.map(({ group, first, count }) =>
-        button(`${group.name} ${count.toLocaleString("en")}`, [first - 0.5, first + count - 0.5], group.letter)),
+      button("all", "", "Show all classes", () => this.show({ x: null, y: null })),
+      ...this.starts.map(group),
+      button("+", "", "Zoom in", () => this.cursor.zoom(0.5)),
+      button("−", "", "Zoom out", () => this.cursor.zoom(2)),
     );
   }
 

@@ -176,7 +176,7 @@ def test_1203_classes_in_table_and_heat_map(
     rare = int((run.images <= 10).sum())
     heat = page.locator(plot(page, "heat_map"))
     assert heat.get_attribute("data-named") == "0"  # groups, as 1,203 names would not fit
-    page.get_by_role("button", name=f"rare {rare}").click()
+    page.get_by_role("button", name=f"Zoom to rare {rare}").click()
     expect(heat).to_have_attribute("data-rows", re.compile(f"^{1203 - rare} 1203$"))
     page.get_by_label("Zoom to a class by name").fill("saxophone_1")
     expect(heat).to_have_attribute("data-named", "15")
