@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from app.super_group_history import Adaptation, before
 from app.why_evidence import Evidence
 from trainer.run_log.reader import RunLogReader
-from trainer.run_log.rows import CategoryRow, Run
+from trainer.run_log.rows import CategoryRow, ClassVector, Run
 
 
 def read_evidence(
@@ -24,43 +23,47 @@ def read_evidence(
 ) -> Evidence:
     """What the log says of the adaptation `now`.
 
-    Probabilities hold from one adaptation to the next, so the last snapshot of the step is the one
-    after it, and any of an earlier step in its epoch the one before.
+    Probabilities hold from one adaptation to the next. So the newest snapshot of an earlier step
+    is what they were before, and the one of the same step that was written later what they became.
 
     Raises:
         RunLogError: the run log is damaged or gone.
     """
 
-    def values(field: str, step: int, *, exactly: bool = False) -> NDArray[Any] | None:
+    def newest(field: str, step: int) -> ClassVector | None:
         found = reader.latest_class_vector(run.id, field, step=step)
-        if found is None or len(found.values) != len(categories):
-            return None
-        return None if exactly and found.step != step else found.values
+        return found if found is not None and len(found.values) == len(categories) else None
 
     earlier = before(adaptations, now)
-    p_before = values("probability", now.step - 1)
-    p_after = values("probability", now.step, exactly=True)
-    if p_after is not None and p_before is not None and _is_old(p_before, p_after, now):
-        p_after = None
+    losses, p_after = newest("validation_loss", now.step), newest("probability", now.step)
+    is_own = losses is not None and losses.step == now.step
+    is_after = p_after is not None and p_after.wall_time >= now.summary.wall_time
     return Evidence(
         config=run.config,
         names=names,
         now=now,
         before=earlier,
-        losses_before=None if earlier is None else values("validation_loss", earlier.step),
-        losses_after=values("validation_loss", now.step, exactly=True),
-        p_before=p_before,
-        p_after=p_after,
+        losses_before=_values(newest("validation_loss", earlier.step)) if earlier else None,
+        losses_after=_values(losses) if is_own else None,
+        p_before=_values(newest("probability", now.step - 1)),
+        p_after=_values(p_after) if is_after else None,
         instances=[row.instance_count for row in categories],
-        observed=values("observed_rois", now.step),
+        observed=_values(newest("observed_rois", now.step)),
     )
 
 
-def _is_old(p_before: NDArray[Any], p_after: NDArray[Any], now: Adaptation) -> bool:
-    """Whether the newest snapshot of the step is still that of before the adaptation.
+def _values(found: ClassVector | None) -> NDArray[Any] | None:
+    return None if found is None else found.values
 
-    Its own snapshot is written moments later; a factor must have moved something else.
+
+def newest_settled(reader: RunLogReader, run: Run, adaptations: Sequence[Adaptation]) -> int:
+    """Id of the newest adaptation; 0 without one, or until the snapshot after it is there, too.
+
+    Raises:
+        RunLogError: the run log is damaged or gone.
     """
-    moved = [one for row in now.rows if row.factor != 1 for one in row.members]
-    known = [one for one in moved if 0 <= one < len(p_before) and 0 < p_before[one] < 1]
-    return bool(known) and np.array_equal(p_before, p_after)
+    probability = reader.latest_class_vector(run.id, "probability")
+    if not adaptations or probability is None:
+        return 0
+    newest = adaptations[-1].summary
+    return newest.id if probability.wall_time >= newest.wall_time else 0

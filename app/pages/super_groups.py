@@ -18,7 +18,7 @@ from app.live_chart import figure, live
 from app.notices import notice
 from app.run_page import RunPage, open_run_page
 from app.super_group_curves import clustering_chart
-from app.super_group_evidence import read_evidence
+from app.super_group_evidence import newest_settled, read_evidence
 from app.super_group_history import Adaptation, at_epoch, read_adaptations
 from app.super_group_losses import drawn_groups, loss_table
 from app.view_options import choice, to_address
@@ -90,7 +90,7 @@ def draw(page: RunPage, history: Sequence[Adaptation]) -> None:
         with st.expander("All groups as a table: click a heading to sort"):
             st.dataframe(loss_table(now, names), hide_index=True, column_config=NUMBERS)
     if run.status not in FINAL_STATUSES:
-        watch(page, len(history))
+        watch(page, newest_settled(page.reader, run, history))
 
 
 NUMBERS: dict[str, Any] = {
@@ -159,7 +159,9 @@ def take_pick(key: str, run: Run, names: Sequence[str]) -> None:
 def watch(page: RunPage, known: int) -> None:
     """Draw the page again when another epoch was adapted: the figures do so by themselves."""
     try:
-        if len(read_adaptations(page.reader, page.reader.run(page.run.id))) != known:
+        run = page.reader.run(page.run.id)
+        history = read_adaptations(page.reader, run)
+        if newest_settled(page.reader, run, history) != known:
             st.rerun()
     except RunLogError:
         return  # the figures say so
