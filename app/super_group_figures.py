@@ -27,6 +27,7 @@ from app.super_group_map import super_group_map
 NEWEST = "newest"
 EMPTY_HEIGHT = 200  # pixels of a figure that has nothing to show yet
 NO_GROUPS = "No super-groups yet: the first are formed at the end of the first epoch."
+NONE_FORMED = "This epoch formed no super-groups. The first are formed at the end of the first one."
 
 
 def groups_map(asked: Asked) -> Figure:
@@ -159,7 +160,7 @@ def losses_spec(params: Mapping[str, str], height: int) -> FigureSpec:
         "Validation loss of each super-group before (ring) and after the epoch, over the members "
         "of now. It fell: p of all members is multiplied by alpha (▲). It rose: by beta (▼). "
         "Section 3.3 of the paper.",
-        NO_GROUPS,
+        NONE_FORMED,
         height=height,
         params=params,
     )

@@ -46,14 +46,14 @@ class Adaptation:
         """[C] place of each class's group in `rows`; UNGROUPED where it was not clustered."""
         group = np.full(num_classes, UNGROUPED, dtype=np.int64)
         for place, row in enumerate(self.rows):
-            group[within(row.members, num_classes)] = place
+            group[_within(row.members, num_classes)] = place
         return group
 
     def noise(self, num_classes: int) -> NDArray[np.bool_]:
         """[C] whether DBSCAN called the class noise, wherever it was put then."""
         noise = np.zeros(num_classes, dtype=np.bool_)
         for row in self.rows:
-            noise[within(row.noise_members, num_classes)] = True
+            noise[_within(row.noise_members, num_classes)] = True
         return noise
 
     def row_of(self, index: int) -> AdaptationRow | None:
@@ -64,6 +64,11 @@ class Adaptation:
 def within(indices: Sequence[int], num_classes: int) -> list[int]:
     """Those that are classes of the run; a foreign log may name others."""
     return [index for index in indices if 0 <= index < num_classes]
+
+
+def _within(indices: Sequence[int], num_classes: int) -> NDArray[np.int64]:
+    known = np.asarray(indices, dtype=np.int64)
+    return known[(known >= 0) & (known < num_classes)]
 
 
 def put_together(
