@@ -229,6 +229,7 @@ export class HeatMapView {
     const { marks, state, marksVersion } = this.following.poller;
     this.marksDrawn = marksVersion;
     this.label.lines = gather(marks, "epoch", state, this.inView().x, width);
+    this.plot.dataset.marks = String(this.label.lines.length);
     const edges = this.starts.slice(1).map(({ group, first }) => ({
       type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: first - 0.5, y1: first - 0.5,
       line: { color: theme.text, width: 1, dash: EDGES[group.letter] ?? "solid" },

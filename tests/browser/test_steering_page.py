@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser.synthetic_log import SyntheticRun
-from browser.test_live_page import hide, plot, training, wait_for_points
+from browser.test_live_page import bring_near, hide, plot, training, wait_for_points
 from playwright.sync_api import Page, expect
 
 from trainer.run_log.commands import queue_run, set_status
@@ -35,11 +35,12 @@ def test_alpha_is_set_from_the_page_and_marked_on_every_chart(
         alpha.press("Enter")
         answer = page.locator(".fasa-command")
         expect(answer).to_have_text(re.compile(r"α = 1\.3 took hold at step \d+"))
-        expect(page.locator("[data-knob=alpha] small")).to_have_text(re.compile(r"since \d+"))
+        expect(page.locator("[data-knob=alpha] small")).to_have_text(re.compile(r"since step \d+"))
         expect(alpha).to_have_value("1.3")
         [command] = RunLogReader(tmp_path / FILE_NAME).commands(1)
         assert command.payload == {"alpha": 1.3}
-        for chart in ("losses", "probability", "average_precision", "super_groups", "knobs"):
+        for chart in ("losses", "probability", "average_precision", "heat_map", "knobs"):
+            bring_near(page, chart)
             expect(page.locator(plot(page, chart))).to_have_attribute("data-marks", "1")
         expect(page.locator(".fasa-events li")).to_contain_text("α = 1.3")
         # The page was steered without being drawn anew: the charts are the ones they were.
@@ -78,20 +79,20 @@ def test_pause_resume_stop_and_take_up(page: Page, dashboard: Dashboard, tmp_pat
     with training(tmp_path, "--upto", "2.2", "--pace", "0.1"):
         page.goto(f"{dashboard(tmp_path)}/run")
         page.get_by_role("button", name="Pause").click()
-        expect(page.locator(".fasa-pill")).to_contain_text("paused")
+        expect(page.locator(".fasa-header .fasa-pill")).to_contain_text("paused")
         page.get_by_role("button", name="Resume", exact=True).click()
-        expect(page.locator(".fasa-pill")).to_contain_text("running")
+        expect(page.locator(".fasa-header .fasa-pill")).to_contain_text("running")
         stop = page.get_by_role("button", name="Stop", exact=True)
         stop.click()
         page.get_by_role("button", name="Keep training").click()
         expect(stop).to_be_focused()
         stop.click()
         page.get_by_role("button", name="Stop the run").click()
-        expect(page.locator(".fasa-pill")).to_contain_text("stopped")
+        expect(page.locator(".fasa-header .fasa-pill")).to_contain_text("stopped")
         expect(page.get_by_role("button", name="Pause")).to_be_hidden()
     reader = RunLogReader(tmp_path / FILE_NAME)
     page.get_by_role("button", name="Resume from step").click()
-    expect(page.locator(".fasa-pill")).to_contain_text("queued")
+    expect(page.locator(".fasa-header .fasa-pill")).to_contain_text("queued")
     assert reader.run(1).status == "queued"
 
 
@@ -112,7 +113,7 @@ def test_a_run_over_meanwhile_and_a_locked_log_are_said(
     pause.click()
     expect(page.get_by_text("Run 1 is crashed")).to_be_visible()
     hide(page, False)
-    expect(page.locator(".fasa-pill")).to_contain_text("crashed")
+    expect(page.locator(".fasa-header .fasa-pill")).to_contain_text("crashed")
     with closing(sqlite3.connect(run.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         started = time.monotonic()
