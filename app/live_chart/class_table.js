@@ -58,7 +58,11 @@ export class ClassTableView {
     this.box.append(this.table);
     this.empty = element("p", "fasa-quiet");
     this.why = element("p", "fasa-readout");
-    this.why.setAttribute("aria-live", "polite");
+    this.sentence = element("span");
+    this.sentence.setAttribute("aria-live", "polite");
+    this.sentence.dir = "auto";
+    this.story = element("a", "fasa-story", "the whole story");
+    this.why.append(this.sentence, this.story);
     this.caption = element("p", "fasa-caption");
     card.append(this.title, bar, this.box, this.why, this.empty, this.caption);
     root.append(card);
@@ -177,10 +181,17 @@ export class ClassTableView {
 
   tellWhy() {
     setHidden(this.why, !this.reasons);
-    const name = this.classes?.names[this.explained];
+    const names = this.classes?.names ?? [];
+    const name = names[this.explained];
     const sentence = this.reason(this.explained)[1];
-    if (name === undefined || !sentence) setText(this.why, "Point at a class, or go to it with the arrow keys, to read why.");
-    else setText(this.why, `${name}: ${sentence}`);
+    const known = name !== undefined && sentence !== "";
+    setText(this.sentence, known ? `${name}: ${sentence}` : "Point at a class, or go to it with the arrow keys, to read why.");
+    setHidden(this.story, !known);
+    if (!known) return;
+    const twice = names.indexOf(name) !== names.lastIndexOf(name); // such a one goes by its index, too
+    const { base, run } = this.data;
+    const query = new URLSearchParams({ run, class: twice ? `${name} (#${this.explained})` : name });
+    this.story.href = `${base}/super-groups?${query}`;
   }
 
   value(column, index) {

@@ -212,6 +212,9 @@ def test_1203_classes_in_table_and_heat_map(
     expect(rows.nth(1).locator(".fasa-why")).to_have_text(re.compile(r"^group \d+ (fell|rose) 0\."))
     why = page.get_by_text(re.compile("hold-out loss .* so p was multiplied by"))
     expect(why).to_be_visible()
+    expect(page.get_by_role("link", name="the whole story")).to_have_attribute(
+        "href", f"/super-groups?run=1&class={rows.nth(1).locator('button').inner_text()}"
+    )
     page.get_by_label("Find a class by name").fill("saxophone_1")
     for said in ("find=saxophone_1", "sort=-name", "groups=r"):
         expect(page).to_have_url(re.compile(said))
