@@ -24,6 +24,7 @@ from app.data_check import QUICK, WHOLE, DataCheck, check_data
 from app.estimate import estimate
 from app.estimate_words import Fact, data_facts, estimate_facts
 from app.experience import Memory
+from app.live_chart import live
 from app.notices import notice
 from app.run_draft import Draft, Origin
 from app.source import run_log_path, source
@@ -32,6 +33,7 @@ from trainer.run_log.schema import RunLogError
 
 NAME = "name"  # in the address
 FIND = "find"
+START_BUTTON = ".st-key-launch-footer button"
 
 STYLE = """<style>
 .stApp :has(.st-key-launch-footer), .st-key-launch-footer { background: inherit; }
@@ -75,11 +77,8 @@ class Launch:
 
     def draw(self) -> None:
         """The form with what surrounds it; once it was started, the way to the new run."""
-        place = f"{self.key}-name"
-        started = st.session_state.get(f"{self.key}-started")
-        if place not in st.session_state:  # opened anew: what was started is of another visit
-            st.session_state.pop(f"{self.key}-started", None)
-        elif started is not None:
+        started = st.session_state.pop(f"{self.key}-started", None)
+        if started is not None:
             st.switch_page("pages/live.py", query_params={"run": str(started)})
         st.html(STYLE)
         try:
@@ -115,9 +114,8 @@ class Launch:
         return Draft(self.origin, name, self._values, edited)
 
     def start(self) -> None:
-        """The button was pressed: queue the run, once; a double click comes here twice."""
-        if f"{self.key}-started" in st.session_state:
-            return
+        """The button was pressed: queue the run; `single_click.js` lets one click in at a time."""
+        st.session_state[self._presses] = st.session_state.get(self._presses, 0) + 1
         try:
             # A choice may come with the click, and a checkpoint may have gone meanwhile.
             origin = self._now()
@@ -130,6 +128,10 @@ class Launch:
                 st.session_state[f"{self.key}-started"] = draft.queue()
         except (ConfigError, RunLogError, OSError) as error:
             st.session_state[f"{self.key}-refusal"] = str(error)
+
+    @property
+    def _presses(self) -> str:
+        return f"{self.key}-presses"
 
     def _changeable(self) -> list[str] | None:
         return fork_knobs() if self.origin.kind == "fork" else None
@@ -214,6 +216,9 @@ class Launch:
                 label[self.origin.kind], type="primary", key=f"{self.key}-start",
                 on_click=self.start,
             )  # fmt: skip
+            answered = st.session_state.get(self._presses, 0)
+            live("single_click", {"button": START_BUTTON}, key=f"{self.key}-once",
+                 view={"answered": answered})  # fmt: skip
             sentence = st.session_state.pop(f"{self.key}-refusal", None)
             sentence = sentence or next(iter(problems.values()), "")
             with st.container(key="launch-refusal"):

@@ -18,7 +18,7 @@ from app.figure import FigureSpec
 
 Kind = Literal[
     "ap_table", "chart", "class_table", "diagnosis", "events", "figure", "gallery", "header",
-    "heat_map", "run_list", "steering",
+    "heat_map", "run_list", "single_click", "steering",
 ]  # fmt: skip
 
 # A blob cannot import relative addresses, hence the absolute one. Plotly is asked for first: it is

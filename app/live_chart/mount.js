@@ -11,6 +11,7 @@ import { GalleryView } from "./gallery.js";
 import { HeaderView } from "./header.js";
 import { HeatMapView } from "./heat_map.js";
 import { RunListView } from "./run_list.js";
+import { SingleClickView } from "./single_click.js";
 import { SteeringView } from "./steering.js";
 
 const VIEWS = {
@@ -24,6 +25,7 @@ const VIEWS = {
   header: HeaderView,
   heat_map: HeatMapView,
   run_list: RunListView,
+  single_click: SingleClickView,
   steering: SteeringView,
 };
 

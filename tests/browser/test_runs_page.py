@@ -83,11 +83,10 @@ def test_names_tags_and_notes_are_text_wherever_they_are_shown(
         page.goto(f"{url}/run?run={number}")
         expect(page.locator(".fasa-name")).to_have_text(text)
         page.get_by_role("button", name="Restart").click()
-        dialog = page.get_by_role("dialog")
-        expect(dialog.get_by_label("name", exact=True)).to_have_value(
+        expect(page.get_by_label("name", exact=True)).to_have_value(
             re.compile(re.escape(text[:60]))
         )
-        assert dialog.locator("img, strong, [href^=javascript]").count() == 0
+        assert page.locator("img, [href^=javascript]").count() == 0
     assert "owned" not in page.title()
 
 
@@ -125,8 +124,69 @@ def test_resume_archive_and_the_way_to_the_parent(
     expect(page.locator("tr[data-run='1']")).to_contain_text("queued")
     choose(page, 1, "archive")
     expect(page.locator("tr[data-run='1']")).to_have_count(0)
-    page.get_by_role("button", name="show archived runs (1)").click()
+    page.locator(".fasa-filter-archived").click()
     expect(page.locator("tr[data-run='1']")).to_be_visible()
-    page.locator("tr[data-run='2'] .fasa-parent").get_by_text("fork of 1 at epoch 1").click()
+    page.locator("tr[data-run='2'] .fasa-parent").get_by_text("fork of 1").click()
     expect(page).to_have_url(re.compile(r"/run\?run=1"))
     expect(page.locator(".fasa-name")).to_have_text("parent")
+
+
+def shown(page: Page) -> list[str]:
+    """The runs in the order of the list."""
+    return [str(row.get_attribute("data-run")) for row in page.locator("tr[data-run]").all()]
+
+
+def test_the_list_is_searched_ordered_filtered_and_compared_and_a_link_shows_the_same(
+    page: Page, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    for name, status in (("tail a", "stopped"), ("tail b", "crashed"), ("head", "stopped")):
+        path = ended(tmp_path, status=status, name=name).path
+    set_tags(path, 1, ["paper", "a, b"])
+    url = dashboard(tmp_path)
+    page.goto(url)
+    expect(page.locator("tr[data-run]")).to_have_count(3)
+    assert shown(page) == ["3", "2", "1"]
+    expect(page.locator("tr[data-run='1'] .fasa-spark-all svg")).to_have_attribute(
+        "aria-label", re.compile(r"^AP: [\d.]+ at first")
+    )
+    page.get_by_role("button", name="run", exact=True).click()
+    expect(page.locator("th[aria-sort=ascending]")).to_have_text("run")
+    assert shown(page) == ["3", "1", "2"]
+    page.get_by_label("search runs").fill("TAIL")
+    expect(page.locator("tr[data-run]")).to_have_count(2)
+    page.get_by_label("select run 1 to compare").check()
+    expect(page.get_by_text("1 selected, select another to compare")).to_be_visible()
+    page.get_by_label("select run 2 to compare").focus()
+    page.keyboard.press("Space")
+    page.locator(".fasa-filter-status").get_by_text("stopped").click()
+    expect(page.locator("tr[data-run]")).to_have_count(1)
+    page.locator(".fasa-filter-tags").get_by_text("a, b").click()
+    expect(page).to_have_url(re.compile("search=TAIL&sort=name&order=ascending&status=stopped"))
+    expect(page).to_have_url(re.compile("tag=a%2C[+ %20]*b.*select=1&select=2"))
+    page.reload()
+    expect(page.locator("tr[data-run]")).to_have_count(1)
+    expect(page.get_by_label("search runs")).to_have_value("TAIL")
+    expect(page.get_by_label("select run 1 to compare")).to_be_checked()
+    page.get_by_role("link", name="Compare").last.click()
+    expect(page).to_have_url(re.compile(r"/compare\?run=1&run=2"))
+
+
+def test_the_first_run_is_started_by_one_button_and_a_run_nobody_trains_is_explained(
+    page: Page, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    runs = tmp_path / "not there yet"
+    page.goto(dashboard(runs))
+    page.get_by_role("button", name="Start the demo").dblclick()
+    expect(page.locator("tr[data-run]")).to_have_count(1)
+    expect(page.get_by_text("Run 1 is queued and nothing trains")).to_be_visible()
+    expect(page.get_by_text(f"fasa supervise --runs '{runs}'")).to_be_visible()
+    [run] = RunLogReader(runs / "fasa.sqlite").runs()
+    assert (run.name, run.status) == ("demo", "queued")
+    choose(page, 1, "stop")
+    page.get_by_role("button", name="Take it out").click()
+    expect(page.locator(".fasa-menu")).to_be_hidden()
+    page.wait_for_timeout(1000)
+    [command] = RunLogReader(runs / "fasa.sqlite").commands(1)
+    assert (command.kind, command.answered) == ("stop", None)  # the supervisor's to answer
+    choose(page, 1, "restart")
+    expect(page).to_have_url(re.compile(r"/new\?parent=1&how=restart"))
