@@ -48,10 +48,10 @@ STYLE = """<style>
   [data-testid="stText"] { color: #d0492c; }
 [class*="-refused-"] [data-testid="stText"] { font-size: 0.875rem; }
 .fasa-facts-table { display: grid; grid-template-columns: max-content 1fr; gap: 3px 14px;
-  margin: 0; padding: 0;
+  margin: 0 !important; padding: 0 !important;
   font-size: 0.875rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
 .fasa-facts-table dt { opacity: 0.65; margin: 0; }
-.fasa-facts-table dd { margin: 0 0 5px; padding: 0; overflow-wrap: anywhere; }
+.fasa-facts-table dd { margin: 0 0 5px !important; padding: 0; overflow-wrap: anywhere; }
 .fasa-facts-table small { display: block; opacity: 0.65; font-size: 0.78rem; line-height: 1.35; }
 @media (max-width: 640px) {
   .st-key-launch-columns [data-testid="stColumn"]:nth-child(2) { order: -1; }
