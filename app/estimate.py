@@ -31,7 +31,7 @@ MOST_NAMED = 5  # knobs in a sentence
 
 SCALAR_ROWS, SCALAR_BYTES = 12, 75  # a step: rows, bytes of one with its index
 VECTORS, BASELINE_VECTORS, VECTOR_BYTES = 12, 6, 90  # a snapshot: fields, bytes besides the values
-GALLERY_BYTES = 4_500  # predictions of one image at one evaluation
+GALLERY_BYTES = 5_200  # predictions of one image at one evaluation
 PICTURE_BYTES = 30_000
 
 
