@@ -106,7 +106,7 @@ def origin_text(run: Run) -> str:
         return MISSING
     if run.parent_step is None:
         return f"restart of run {run.parent_run}"
-    return f"fork of run {run.parent_run} after {run.parent_epoch} epochs"
+    return f"fork of run {run.parent_run} after epoch {run.parent_epoch}"
 
 
 def label(name: str) -> str:

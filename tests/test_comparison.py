@@ -179,7 +179,7 @@ def test_knobs_turned_while_training_are_told_with_their_steps() -> None:
 
 def test_forks_and_restarts_say_where_they_came_from() -> None:
     [row] = origins([PARENT, FORK, RESTART])
-    assert row.values == ("–", "fork of run 1 after 3 epochs", "restart of run 1")
+    assert row.values == ("–", "fork of run 1 after epoch 3", "restart of run 1")
     assert origins([PARENT]) == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -56,9 +56,22 @@ def chosen(parent: Run | None) -> Origin | None:
         return Origin(presets=tuple(st.session_state.get(PRESET, FIRST_PRESETS)))
     if st.session_state.get(f"how-{parent.id}") != "fork":
         return Origin(parent=parent)
-    step = st.session_state.get(f"from-{parent.id}")
-    rows = [row for row in kept(parent).values() if row.step == step]
-    return Origin(parent=parent, checkpoint=rows[0]) if rows else None
+    rows = kept(parent)
+    step = step_in_use(parent, rows)
+    return None if step is None else Origin(parent=parent, checkpoint=rows[step])
+
+
+def step_in_use(parent: Run, rows: Mapping[int, CheckpointRow]) -> int | None:
+    """The step of the chosen checkpoint; None when there is none, or it is no longer kept.
+
+    The browser names a choice by its label, and that of a checkpoint written within an epoch
+    changes when one is written at the same step at the epoch's end: then the address knows it.
+    """
+    step: int | None = st.session_state.get(f"from-{parent.id}")
+    if step in rows:
+        return step
+    asked = st.query_params.get(STEP, "")
+    return next((known for known in rows if str(known) == asked), None)
 
 
 def kept(parent: Run) -> dict[int, CheckpointRow]:
@@ -154,8 +167,8 @@ def choose_checkpoint(parent: Run) -> Origin | None:
         usual = usual_checkpoint(list(rows.values()), parent.config.get("epochs", 0))
         named = [step for step in rows if str(step) == asked]
         st.session_state[place] = named[0] if named else usual.step if usual and not asked else None
-    elif st.session_state[place] not in rows:
-        st.session_state[place] = None
+    else:
+        st.session_state[place] = step_in_use(parent, rows)
     step = st.selectbox(
         "from", sorted(rows, reverse=True),
         None if st.session_state[place] is None else 0,

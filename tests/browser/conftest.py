@@ -25,7 +25,7 @@ START_SECONDS = 60.0
 # What Chromium and Streamlit log when the server was stopped before the tab was closed.
 SERVER_GONE = re.compile(
     r"net::ERR_(CONNECTION|EMPTY_RESPONSE|INCOMPLETE)|WebSocket|server is not responding"
-    r"|reaching server endpoint"
+    r"|reaching server endpoint|disconnected from server"
 )
 
 expect.set_options(timeout=20_000)  # the machine may be busy; a test that passes does not wait
