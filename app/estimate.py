@@ -199,7 +199,7 @@ def _spread(config: RunConfig, run: Experience) -> float:
     return least + SPREAD_OF_DOUBLING * doublings + SPREAD_OF_DIFFERENCE * unlike
 
 
-def _seconds(value: float) -> str:
+def _shown(value: float) -> str:
     """Two digits where it is short, whole seconds where it is long."""
     return f"{value:.2g} s" if value < 10 else f"{value:,.0f} s"
 
@@ -207,9 +207,9 @@ def _seconds(value: float) -> str:
 def _seconds_words(config: RunConfig, known: Sequence[Experience], span: Span) -> str:
     first = known[0]
     pace = float(np.median(first.pace))
-    words = [f"From {_runs(known)}: run {first.run_id} took {_seconds(pace)} a step"]
+    words = [f"From {_runs(known)}: run {first.run_id} took {_shown(pace)} a step"]
     if first.between:
-        words[0] += f" and {_seconds(float(np.median(first.between)))} between epochs"
+        words[0] += f" and {_shown(float(np.median(first.between)))} between epochs"
     work = _work(config) / _work(first.config)
     if abs(math.log2(work)) > 0.01:
         words[0] += f", scaled by {work:.2g} for batch x pixels"
