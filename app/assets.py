@@ -1,7 +1,8 @@
 """The static files of the live components: our own modules and Plotly from its Python package.
 
 Each address holds a hash of the contents, so browsers keep the files for good and fetch new ones
-when they change. Nothing comes from another host: the dashboard works offline.
+when they change. Nothing comes from another host: the dashboard works offline. Our modules come as
+one file and so do our styles; all is compressed once here instead of for every visitor.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs_version
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from app.bundle import bundle
+
 OWN_FILES = Path(__file__).parent / "live_chart"
+SCRIPT, STYLES = "mount.js", "styles.css"
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 PREFIX = "/live/assets"
@@ -30,16 +34,25 @@ def _plotly_file() -> Path:
 
 
 @cache
-def _own_files() -> dict[str, Path]:
-    return {path.name: path for path in OWN_FILES.iterdir() if path.suffix in MEDIA_TYPES}
+def _own_files() -> dict[str, bytes]:
+    modules = {path.stem: path.read_text("utf-8") for path in sorted(OWN_FILES.glob("*.js"))}
+    styles = [path.read_text("utf-8") for path in sorted(OWN_FILES.glob("*.css"), key=_base_first)]
+    return {
+        SCRIPT: bundle(modules, Path(SCRIPT).stem).encode(),
+        STYLES: "\n".join(styles).encode(),
+    }
+
+
+def _base_first(path: Path) -> tuple[bool, str]:
+    return path.name != "live.css", path.name  # the other files refine what it lays down
 
 
 @cache
 def own_address() -> str:
-    """Address of the folder of our own modules, ending in a slash."""
+    """Address of the folder of our own script and styles, ending in a slash."""
     digest = hashlib.sha256()
-    for name, path in sorted(_own_files().items()):
-        digest.update(name.encode() + b"\0" + path.read_bytes())
+    for name, content in _own_files().items():
+        digest.update(name.encode() + b"\0" + content)
     return f"{PREFIX}/{digest.hexdigest()[:16]}/"
 
 
@@ -50,24 +63,33 @@ def plotly_address() -> str:
 
 
 @cache
-def _plotly_compressed() -> bytes:
-    return gzip.compress(_plotly_file().read_bytes(), 6)
+def _content(name: str) -> bytes:
+    return _plotly_file().read_bytes() if name == "plotly" else _own_files()[name]
+
+
+@cache
+def _compressed(name: str) -> bytes:
+    return gzip.compress(_content(name), 6)
+
+
+def _answer(name: str, request: Request) -> Response:
+    kind = MEDIA_TYPES.get(Path(name).suffix, MEDIA_TYPES[".js"])
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        encoded = {**FOREVER, "content-encoding": "gzip", "vary": "accept-encoding"}
+        return Response(_compressed(name), media_type=kind, headers=encoded)
+    return Response(_content(name), media_type=kind, headers=FOREVER)
 
 
 def _plotly(request: Request) -> Response:
-    # 4.8 MB of script: compressed once here instead of for every visitor by the middleware.
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        encoded = {**FOREVER, "content-encoding": "gzip", "vary": "accept-encoding"}
-        return Response(_plotly_compressed(), media_type="text/javascript", headers=encoded)
-    return FileResponse(_plotly_file(), media_type="text/javascript", headers=FOREVER)
+    return _answer("plotly", request)
 
 
 def _own(request: Request) -> Response:
     # Looked up among the files that are there, so no path from outside ever reaches the disk.
-    path = _own_files().get(request.path_params["name"])
-    if path is None:
+    name = request.path_params["name"]
+    if name not in _own_files():
         return PlainTextResponse("There is no such file: reload the page", 404)
-    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=FOREVER)
+    return _answer(name, request)
 
 
 def routes() -> list[BaseRoute]:

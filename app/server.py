@@ -26,6 +26,7 @@ from app.access import Gate, Rules, host_name
 from app.access_token import TOKEN_VARIABLE, Token, TokenError, chosen_token, drawn_token
 from app.address import AddressError, numeric_address, web_addresses, with_token
 from app.live_data import LiveData
+from app.preload import Preload
 from app.source import RUNS_VARIABLE, run_log_path, source
 
 MAIN_SCRIPT = Path(__file__).parent / "main.py"
@@ -84,7 +85,7 @@ def build_app(runs: Path, *, middleware: Sequence[Middleware] = ()) -> st.App:
     # kind of multi-page app and says "page not found" to whoever opens an address of ours first.
     PagesManager.uses_pages_directory = False
     routes = [*assets.routes(), *LiveData(source(run_log_path())).routes()]
-    return st.App(MAIN_SCRIPT, routes=routes, middleware=middleware)
+    return st.App(MAIN_SCRIPT, routes=routes, middleware=[*middleware, Middleware(Preload)])
 
 
 def refusal(runs: Path, address: str, port: int) -> str | None:

@@ -89,6 +89,6 @@ def test_the_dashboard_imports_no_torch() -> None:
 def test_nothing_is_fetched_from_another_host() -> None:
     for path in assets.OWN_FILES.iterdir():
         if path.suffix in assets.MEDIA_TYPES:
-            text = path.read_text()
+            text = path.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, no address
             assert "http://" not in text
             assert "https://" not in text

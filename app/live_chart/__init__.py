@@ -21,17 +21,10 @@ Kind = Literal[
     "heat_map", "run_list", "single_click", "steering",
 ]  # fmt: skip
 
-# A blob cannot import relative addresses, hence the absolute one. Plotly is asked for first: it is
-# by far the largest file.
+# A blob cannot import relative addresses, hence the absolute one.
 _BOOT = """
-const NEEDS_PLOTLY = ["chart", "figure", "heat_map"];
 export default async function (component) {
-  const { assets, kind, plotly } = component.data;
-  if (NEEDS_PLOTLY.includes(kind) && !document.getElementById("fasa-preload")) {
-    const link = document.createElement("link");
-    Object.assign(link, { id: "fasa-preload", rel: "preload", as: "script", href: plotly });
-    document.head.append(link);
-  }
+  const { assets } = component.data;
   const { mount } = await import(new URL(assets + "mount.js", document.baseURI).href);
   return mount(component);
 }

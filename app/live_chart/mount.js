@@ -29,19 +29,15 @@ const VIEWS = {
   steering: SteeringView,
 };
 
-const STYLES = ["live.css", "actions.css", "chart.css", "classes.css", "diagnosis.css", "gallery.css", "runs.css"];
-
 const mounted = new WeakMap();
 
 function addStyle(assets) {
   if (document.querySelector("link[data-fasa]")) return;
-  for (const name of STYLES) {
-    const link = document.createElement("link");
-    link.dataset.fasa = name;
-    link.rel = "stylesheet";
-    link.href = assets + name;
-    document.head.append(link);
-  }
+  const link = document.createElement("link");
+  link.dataset.fasa = "styles";
+  link.rel = "stylesheet";
+  link.href = `${assets}styles.css`;
+  document.head.append(link);
 }
 
 // Streamlit calls this again whenever the data or the theme change, with the same element.

@@ -1,9 +1,25 @@
 // What every Plotly drawing of the dashboard shares: the script, the look of the house, safe texts.
 
+import { answered } from "./poll.js";
+
 let plotly = null;
 
+// Running Plotly's script takes the browser the better part of a second, in which it does nothing
+// else. So the page's numbers come first: header, knobs and tables show before it is begun.
 export function loadPlotly(address) {
-  plotly ??= new Promise((resolve, reject) => {
+  plotly ??= answered().then(idle).then(() => run(address));
+  return plotly;
+}
+
+function idle() {
+  return new Promise((resolve) => {
+    if (window.requestIdleCallback) requestIdleCallback(() => resolve(), { timeout: 200 });
+    else setTimeout(resolve, 50);
+  });
+}
+
+function run(address) {
+  return new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = address;
     script.onload = () => resolve(window.Plotly);
@@ -13,7 +29,6 @@ export function loadPlotly(address) {
     };
     document.head.append(script);
   });
-  return plotly;
 }
 
 // Plotly reads a few tags and %{...} in texts; a class name must not be able to use them.

@@ -8,6 +8,7 @@ const WAITING = 2000; // while it is queued
 const OVER = 15000; // when it is over: it may still be resumed
 const SLOWEST_RETRY = 15000;
 const TIMEOUT = 10000;
+const LONG = 3000;
 
 // Calls an async task again and again; the task returns the milliseconds to wait. Backs off when
 // it fails, rests while the tab is hidden, and asks at once when the tab is shown again.
@@ -205,6 +206,7 @@ class Poller {
       for (const listener of store.listeners) told.add(listener);
     }
     for (const listener of told) listener();
+    hasAnswered();
     return this.pace();
   }
 
@@ -235,6 +237,14 @@ class Poller {
   idle() {
     return this.stores.size === 0 && this.watchers.size === 0;
   }
+}
+
+let hasAnswered;
+const firstAnswer = new Promise((resolve) => (hasAnswered = resolve));
+
+// Resolves when the page has its first numbers, or was waiting for them for long.
+export function answered() {
+  return Promise.race([firstAnswer, new Promise((resolve) => setTimeout(resolve, LONG))]);
 }
 
 const pollers = new Map();
