@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app import charts, class_charts
+from app.live_frames import BAND_NAMES
 from app.looks import pin_looks
 from app.run_summary import (
     DEAD_AFTER,
@@ -48,6 +50,10 @@ def every_chart() -> list[charts.Chart]:
         charts.average_precision(counts, measure="segm"),
         charts.average_precision(counts, measure="bbox"),
         charts.super_groups(),
+        charts.probability_bands(counts),
+        charts.probability_bands(counts, absolute=True),
+        charts.group_scores(counts),
+        *charts.resources(),
         charts.knobs(fasa=True),
         charts.knobs(fasa=False),
         *(class_charts.pinned_classes(name, [1, 0], ["a", "b"], ["r", "f"])
@@ -67,11 +73,12 @@ def test_every_chart_says_what_it_shows_in_which_unit(chart: charts.Chart) -> No
 
 @pytest.mark.parametrize("chart", every_chart(), ids=lambda chart: chart.title)
 def test_no_two_lines_of_a_chart_look_alike_without_colour(chart: charts.Chart) -> None:
-    looks = {(line.look.dash, line.look.symbol) for line in chart.lines}
+    curves = [line for line in chart.lines if line.band is None]
+    looks = {(line.look.dash, line.look.symbol) for line in curves}
     if chart.key == "average_precision":  # AP itself is told from AP_r by black against colour
         assert len({line.look.dash for line in chart.lines[1:]}) == 3
     else:
-        assert len(looks) == len(chart.lines)
+        assert len(looks) == len(curves)
 
 
 def test_frequency_groups_keep_their_look_across_charts() -> None:
@@ -88,6 +95,30 @@ def test_probability_is_shown_as_a_ratio_or_as_virtual_features() -> None:
     assert not relative.panels[0].log
     assert {line.transform for line in absolute.lines} == {"per_thousand"}
     assert absolute.panels[0].log
+
+
+def test_bands_name_the_columns_of_the_route() -> None:
+    relative, absolute = (
+        charts.probability_bands({"r": 20}, absolute=value) for value in (False, True)
+    )
+    assert {line.want for line in relative.lines} == {"bands:scale"}
+    assert {line.want for line in absolute.lines} == {"bands:probability"}
+    for place, letter in enumerate("rcf"):
+        outer, inner, median = [line for line in relative.lines if line.panel == place]
+        named = [BAND_NAMES[column] for column in (*(outer.band or ()), *(inner.band or ()))]
+        assert named == [f"{letter} {q} %" for q in (10, 90, 25, 75)]
+        assert BAND_NAMES[median.column] == f"{letter} 50 %"
+        assert len({outer.name, inner.name, median.name}) == 1  # hidden and shown together
+    assert relative.lines[0].name == "rare (20)"
+    assert [panel.log for panel in absolute.panels] == [True] * 3
+
+
+def test_resources_are_the_scalars_the_trainer_logs() -> None:
+    logged = Path("docs/run_log.md").read_text()
+    for chart in charts.resources():
+        for line in chart.lines:
+            assert f"`{line.series}`" in logged
+            assert not line.rest or f"`{line.rest}`" in logged
 
 
 def test_pins_of_one_group_differ_and_say_their_group() -> None:

@@ -21,7 +21,9 @@ from app.live_frames import (
     WantError,
     encode,
     group_means,
+    group_quantiles,
     last_change,
+    last_of_each_epoch,
     matching_names,
     parse_want,
     pick_classes,
@@ -152,6 +154,85 @@ def test_latest_and_change_send_all_classes_once(
     cursor = head["frames"][0]["cursor"]
     assert len(ask(client, f"latest:{cursor}:weight_norm")[1][0]["values"]) == 0
     assert len(ask(client, "latest:0:no_such_field")[1][0]["values"]) == 0
+
+
+def test_of_what_did_not_change_nothing_is_sent(client: TestClient, tmp_path: Path) -> None:
+    run = SyntheticRun(tmp_path, classes=3)
+    writer = run.start()
+
+    def snapshot(*values: float, step: int, epoch: int) -> None:
+        vector = np.array(values, np.float32)
+        writer.class_vectors({"probability": vector}, step=step, epoch=epoch)
+        assert writer.flush()
+
+    nan = float("nan")
+    snapshot(0.1, 0.2, nan, step=1, epoch=0)
+    snapshot(0.2, 0.2, nan, step=2, epoch=0)
+    kinds = ("latest", "change", "epochs")
+    head, [latest, change, epochs] = ask(client, *(f"{kind}:0:probability" for kind in kinds))
+    np.testing.assert_allclose(latest["values"], [[0.2, 0.2, nan]])
+    np.testing.assert_allclose(change["values"], [[2, 1, nan]])
+    assert (epochs["epoch"].tolist(), epochs["step"].tolist()) == ([0], [2])
+
+    def refresh() -> tuple[Any, Any]:
+        cursors = [frame["cursor"] for frame in head["frames"]]
+        return ask(client, *(f"{kind}:{cursor}:probability"
+                             for kind, cursor in zip(kinds, cursors, strict=True)))  # fmt: skip
+
+    snapshot(0.2, 0.2, nan, step=3, epoch=0)  # the same again, a missing value too
+    cursor = head["frames"][0]["cursor"]
+    head, frames = refresh()
+    assert [len(frame["values"]) for frame in frames] == [0, 0, 0]
+    assert all(frame["cursor"] > cursor for frame in head["frames"])
+    snapshot(0.2, 0.2, nan, step=4, epoch=1)  # a new epoch is a column, the same or not
+    head, frames = refresh()
+    assert [len(frame["values"]) for frame in frames] == [0, 0, 1]
+    assert frames[2]["epoch"].tolist() == [1]
+    snapshot(0.2, 0.4, nan, step=5, epoch=1)
+    snapshot(0.2, 0.2, nan, step=6, epoch=1)  # there and back between two questions
+    head, frames = refresh()
+    assert [len(frame["values"]) for frame in frames] == [0, 0, 0]
+    snapshot(0.2, 0.4, nan, step=7, epoch=1)
+    snapshot(0.3, 0.4, nan, step=8, epoch=2)
+    head, [latest, change, epochs] = refresh()
+    np.testing.assert_allclose(latest["values"], [[0.3, 0.4, nan]])
+    np.testing.assert_allclose(change["values"], [[1.5, 1, nan]])  # against step 7
+    assert (epochs["epoch"].tolist(), epochs["step"].tolist()) == ([1, 2], [7, 8])
+    writer.close()
+
+
+def test_bands_are_quantiles_of_each_group(synthetic: SyntheticRun, client: TestClient) -> None:
+    head, [frame] = ask(client, "bands:0:score")
+    names = head["frames"][0]["names"]
+    reader = RunLogReader(synthetic.path)
+    letters = np.array([row.frequency for row in reader.categories(1)])
+    stored = reader.class_vectors(1, "score").values
+    assert frame["values"].shape == (len(stored), 15)
+    for column, name in enumerate(names):
+        letter, quantile, _ = name.split(" ")
+        expected = np.quantile(stored[:, letters == letter], float(quantile) / 100, axis=1)
+        assert frame["values"][:, column] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_very_long_curve_comes_thinned_and_goes_on_from_there(
+    synthetic: SyntheticRun, client: TestClient
+) -> None:
+    assert synthetic.writer
+    for step in range(6000):
+        value = 1.0 if step == 3333 else -1.0 if step == 4444 else 0.0
+        synthetic.writer.scalars({"long": value, "short": 0.0} if step < 9 else {"long": value},
+                                 step=step, epoch=0)  # fmt: skip
+    assert synthetic.writer.flush(30.0)
+    head, [frame] = ask(client, "scalars:0:long,short")
+    long = frame["step"][frame["series"] == 0]
+    assert 2000 <= len(long) <= 4002
+    assert {0, 3333, 4444, 5999} <= set(long.tolist())  # both ends, high and low
+    assert (frame["series"] == 1).sum() == 9
+    cursor = head["frames"][0]["cursor"]
+    synthetic.writer.scalars({"long": 5.0}, step=6000, epoch=0)
+    synthetic.writer.flush()
+    _, [frame] = ask(client, f"scalars:{cursor}:long,short")
+    assert frame["step"].tolist() == [6000]
 
 
 def test_the_head_tells_how_the_run_goes(synthetic: SyntheticRun, client: TestClient) -> None:
@@ -312,6 +393,35 @@ def test_group_means_equal_numpy(values: np.ndarray, data: st.DataObject) -> Non
             known = [v for v, g in zip(values[row], group, strict=True) if g == index and v == v]
             expected = np.mean(np.array(known, np.float64)) if known else np.nan
             assert means[row, index] == pytest.approx(expected, rel=1e-5, abs=1e-3, nan_ok=True)
+
+
+def test_group_quantiles_leave_missing_classes_out() -> None:
+    nan = np.nan
+    values = np.array([[0, 10, nan, 5, 1], [nan, nan, nan, 7, 1]], np.float32)
+    found = group_quantiles(values, np.array([0, 0, 0, 1, -1], np.int8))
+    np.testing.assert_allclose(found[0], [1, 2.5, 5, 7.5, 9, *[5] * 5, *[nan] * 5])
+    np.testing.assert_allclose(found[1], [*[nan] * 5, *[7] * 5, *[nan] * 5])
+    assert np.isnan(group_quantiles(values, np.empty(0, np.int8))).all()
+    assert group_quantiles(np.empty((0, 2), np.float32), np.zeros(2, np.int8)).shape == (0, 15)
+
+
+@given(
+    hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=7),
+               elements=st.floats(-1e6, 1e6, width=32) | st.just(float("nan"))),
+)  # fmt: skip
+def test_group_quantiles_equal_numpy(values: np.ndarray) -> None:
+    found = group_quantiles(values, np.ones(values.shape[1], np.int8))
+    for row, got in zip(values, found, strict=True):
+        known = row[~np.isnan(row)].astype(np.float64)
+        for place, quantile in enumerate((0.1, 0.25, 0.5, 0.75, 0.9)):
+            expected = np.quantile(known, quantile) if len(known) else np.nan
+            assert got[5 + place] == pytest.approx(expected, rel=1e-5, abs=0.1, nan_ok=True)
+
+
+def test_last_of_each_epoch() -> None:
+    assert last_of_each_epoch(np.array([0, 0, 1, 3, 3])).tolist() == [1, 2, 4]
+    assert last_of_each_epoch(np.array([2])).tolist() == [0]
+    assert last_of_each_epoch(np.array([], np.int64)).tolist() == []
 
 
 def test_last_change_looks_past_repeated_snapshots() -> None:
