@@ -34,10 +34,13 @@ def bundle(modules: Mapping[str, str], entry: str) -> str:
     Raises:
         BundleError: a module that is not there, imports in a circle, or a form it does not read.
     """
-    needs = {name: {found[1] for found in _IMPORT.findall(text)} for name, text in modules.items()}
+    # Lists, not sets: the same modules make the same bundle, and so the same address, every time.
+    needs = {
+        name: [found[1] for found in _IMPORT.findall(modules[name])] for name in sorted(modules)
+    }
     for name, needed in needs.items():
-        if missing := needed - set(modules):
-            raise BundleError(f"{name}.js imports from {min(missing)}.js, which is not there")
+        if missing := sorted(set(needed) - set(modules)):
+            raise BundleError(f"{name}.js imports from {missing[0]}.js, which is not there")
     try:
         order = list(TopologicalSorter(needs).static_order())
     except CycleError as error:
