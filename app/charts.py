@@ -114,7 +114,7 @@ LOSS_LINES = (
 )
 
 
-def losses(*, log: bool = False) -> Chart:
+def losses() -> Chart:
     """Training losses by name and the loss on the hold-out set."""
     want = "scalars:loss/*,validation/loss"
     return Chart(
@@ -128,7 +128,7 @@ def losses(*, log: bool = False) -> Chart:
                  hidden=hidden, markers=series == "validation/loss")
             for series, name, look, hidden in LOSS_LINES
         ),
-        panels=(Panel("loss", log=log, from_zero=not log),),
+        panels=(Panel("loss", from_zero=True),),
         others=OTHER_LOOKS,
     )  # fmt: skip
 
@@ -286,6 +286,7 @@ def resources() -> tuple[Chart, Chart]:
         ),
         panels=(Panel("busy, %", from_zero=True, number=".0f", switches=False),
                 Panel("memory, GB", from_zero=True, number=".2f", switches=False)),
+        height=300,
     )  # fmt: skip
     speed = Chart(
         key="speed",
@@ -304,6 +305,7 @@ def resources() -> tuple[Chart, Chart]:
         panels=(Panel("images / s", from_zero=True, switches=False),
                 Panel("loading, %", from_zero=True, number=".1f", switches=False),
                 Panel("free, GB", from_zero=True, number=".1f", switches=False)),
+        height=300,
     )  # fmt: skip
     return processor, speed
 

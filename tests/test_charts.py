@@ -44,7 +44,6 @@ def every_chart() -> list[charts.Chart]:
     counts = {"r": 20, "c": 22, "f": 18}
     return [
         charts.losses(),
-        charts.losses(log=True),
         charts.sampling_probability(counts, absolute=False),
         charts.sampling_probability(counts, absolute=True),
         charts.average_precision(counts, measure="segm"),

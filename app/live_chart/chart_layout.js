@@ -1,5 +1,6 @@
 // The axes of a chart: one x axis for all panels, one y axis a panel, stacked from the top. Pure.
 
+import { number } from "./dom.js";
 import { shapes } from "./marks.js";
 import { houseAxis, houseLayout } from "./plotly.js";
 
@@ -44,11 +45,7 @@ export function chartLayout({ spec, view, theme, width, traces, end, lines }) {
       ...houseAxis(theme),
       title: { text: X_TITLES[view.x], font: { size: 11 }, standoff: 6 },
       unifiedhovertitle: { text: X_HOVER[view.x] },
-      showspikes: true,
-      spikemode: "across",
-      spikethickness: 1,
-      spikedash: "solid",
-      spikecolor: theme.quiet,
+      showspikes: false, // hover.js draws the line, on all charts alike
       uirevision: view.x,
       autorangeoptions: extent(end, view.x),
       anchor: count > 1 ? `y${count}` : "y",
@@ -62,7 +59,7 @@ export function chartLayout({ spec, view, theme, width, traces, end, lines }) {
       type: log ? "log" : "linear",
       exponentformat: "none",
       ...(panel.whole && highest(traces, index) <= 6 ? { dtick: 1 } : {}),
-      ...(log ? { dtick: ticks(traces, index), minor: { showgrid: false } } : {}),
+      ...(log ? { ...logTicks(traces, index), minor: { showgrid: false } } : {}),
       ...(count > 2 ? { nticks: 4 } : {}),
       rangemode: panel.from_zero && !log ? "tozero" : "normal",
       domain: domain(index, count),
@@ -87,13 +84,22 @@ function highest(traces, panel) {
   return values(traces, panel).reduce((most, value) => (value > most ? value : most), 0);
 }
 
-// 1, 2, 5, 10 ... over few decades; over many, each decade or every third.
-function ticks(traces, panel) {
+// Plotly writes only the leading digit at 2 and 5, which reads as another number: so each place is
+// named here. The fewer decades there are, the more places.
+function logTicks(traces, panel) {
   const known = values(traces, panel).filter((value) => value > 0);
   const [low, high] = known.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, 0]);
-  const decades = known.length ? Math.log10(high / low) : 0;
-  if (decades <= 2) return "D2";
-  return decades <= 5 ? 1 : 2;
+  if (!known.length) return {};
+  const first = Math.floor(Math.log10(low)) - 1;
+  const last = Math.ceil(Math.log10(high)) + 1;
+  const decades = Math.log10(high / low);
+  const digits = decades < 1 ? [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8] : decades <= 3 ? [1, 2, 5] : [1];
+  const every = Math.max(1, Math.round(decades / 6));
+  const tickvals = [];
+  for (let power = first; power <= last; power += every) {
+    for (const digit of digits) tickvals.push(Number((digit * 10 ** power).toPrecision(3)));
+  }
+  return { tickmode: "array", tickvals, ticktext: tickvals.map((value) => number(value)) };
 }
 
 // From the start to where the run is now: so that all charts of a page share their x axis.

@@ -10,6 +10,9 @@ const ITEMS = [
   ["svg", "Drawing (SVG)"],
 ];
 const SHARPNESS = 2; // pixels of the PNG for one on screen
+const TITLE = 44; // pixels above the picture
+const LEGEND = 30; // below it
+const DIGITS = 7; // as many as the log's float32 holds
 const FORMULA = /^[=+\-@\t\r]/; // a spreadsheet would compute such a text
 
 let menus = 0;
@@ -113,23 +116,26 @@ function fileName(text) {
 }
 
 // What a drawn Plotly div shows now, zoom included, on the page's ground and under its title.
+// Traces that are hidden are left out, in the legend, too.
 export async function picture(Plotly, plot, format, title) {
   const theme = readTheme(plot);
-  const { width, height, margin } = plot._fullLayout;
+  const { width, _size: size } = plot._fullLayout;
   const figure = {
-    data: plot.data,
+    data: plot.data.filter((_, index) => plot._fullData[index].visible === true),
     layout: {
       ...plot.layout,
       paper_bgcolor: theme.background,
       plot_bgcolor: theme.background,
-      title: { text: escape(title), x: 0, xref: "paper", font: { size: 15 }, automargin: true,
-               y: 1, yref: "container", yanchor: "top", pad: { t: 10, b: 8 } },
-      margin: { ...margin, t: margin.t + 34, b: margin.b + 6, r: margin.r + 8 },
+      title: { text: escape(title), font: { size: 15 }, x: 0, xref: "paper", y: 1, yref: "container",
+               yanchor: "top", pad: { t: 12 } },
+      margin: { l: size.l, r: size.r + 10, t: TITLE, b: size.b },
+      // Below the picture: what is above it grows with the legend and would meet the title.
+      legend: { ...plot.layout.legend, y: -size.b / size.h, yanchor: "top" },
     },
   };
-  const size = { width: Math.max(width, 480), height: height + 40 };
-  const scale = format === "png" ? SHARPNESS : 1;
-  const address = await Plotly.toImage(figure, { format, ...size, scale });
+  const sharpness = format === "png" ? SHARPNESS : 1;
+  const shape = { width: width + 10, height: TITLE + size.h + size.b + LEGEND, scale: sharpness };
+  const address = await Plotly.toImage(figure, { format, ...shape });
   return (await fetch(address)).blob(); // a data: address; nothing leaves the browser
 }
 
@@ -140,8 +146,12 @@ export function csv(rows) {
 }
 
 function cell(value) {
-  if (typeof value === "number") return Number.isFinite(value) ? String(value) : "";
+  if (typeof value === "number") return Number.isFinite(value) ? short(value) : "";
   let text = String(value ?? "");
   if (FORMULA.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function short(value) {
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(DIGITS)));
 }

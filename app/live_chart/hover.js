@@ -36,7 +36,7 @@ export class HoverLine {
     stage.append(this.line, this.box);
     stage.tabIndex = 0;
     stage.addEventListener("pointermove", (event) => this.point(event));
-    stage.addEventListener("pointerleave", () => tell(this, this.kind, null));
+    stage.addEventListener("pointerleave", () => this.leave());
     stage.addEventListener("keydown", (event) => this.key(event));
     stage.addEventListener("blur", () => this.leave());
     charts.add(this);
@@ -49,10 +49,10 @@ export class HoverLine {
   point(event) {
     const axis = this.axis();
     if (!axis) return;
-    this.show(null); // Plotly tells the values under the pointer itself
     const pixel = event.clientX - this.stage.getBoundingClientRect().left - axis._offset;
-    const inside = pixel >= 0 && pixel <= axis._length;
-    tell(this, this.kind, inside ? axis.p2d(pixel) : null);
+    const x = pixel >= 0 && pixel <= axis._length ? axis.p2d(pixel) : null;
+    this.show(x, { values: false }); // Plotly tells the values under the pointer itself
+    tell(this, this.kind, x);
   }
 
   key(event) {
@@ -77,19 +77,20 @@ export class HoverLine {
     tell(this, this.kind, null);
   }
 
-  show(x) {
+  show(x, { values = true } = {}) {
     const axis = this.axis();
     const pixel = axis && x !== null ? axis.d2p(x) : NaN;
     const inside = pixel >= 0 && pixel <= axis?._length;
     this.at = inside ? x : null;
     setHidden(this.line, !inside);
-    setHidden(this.box, !inside);
+    setHidden(this.box, !inside || !values);
     if (!inside) return;
     const size = this.plot._fullLayout._size;
     const left = axis._offset + pixel;
     this.line.style.transform = `translateX(${left}px)`;
     this.line.style.top = `${size.t}px`;
     this.line.style.height = `${size.h}px`;
+    if (!values) return;
     this.box.style.top = `${size.t + 2}px`;
     const onLeft = pixel > axis._length / 2;
     this.box.style.left = onLeft ? "auto" : `${left + 6}px`;
