@@ -9,8 +9,9 @@ STAMP := .venv/installed
 up: $(STAMP)
 	$(BIN)/fasa up
 
+# Most tests wait for processes and pages, so three at a time suit two cores.
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile
 
 check: lint types test
 

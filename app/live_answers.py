@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,12 @@ def endpoint(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
     """Run a blocking answer off the event loop and turn its errors into sentences."""
 
     async def answered(request: Request) -> Response:
+        started = time.perf_counter()
         try:
-            return await run_in_threadpool(answer, request)
+            response = await run_in_threadpool(answer, request)
+            taken = 1e3 * (time.perf_counter() - started)
+            response.headers["server-timing"] = f"answer;dur={taken:.1f}"  # milliseconds
+            return response
         except WantError as error:
             return PlainTextResponse(str(error), 400, headers=NO_STORE)
         except NoSuchRunError as error:

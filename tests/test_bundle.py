@@ -87,14 +87,17 @@ def test_a_page_says_with_its_first_bytes_what_it_needs() -> None:
 
     app = Starlette(
         routes=[
-            Route("/", lambda request: HTMLResponse("<p>page</p>")),
+            Route("/", lambda request: HTMLResponse("<html><head></head></html>")),
             Route("/text", lambda request: PlainTextResponse("text")),
             *assets.routes(),
         ],
         middleware=[Middleware(Preload)],
     )
-    client = TestClient(app)
-    link = client.get("/").headers["link"]
+    client = TestClient(app, headers={"accept": "text/html,*/*"})  # as browsers ask for a page
+    page = client.get("/")
+    assert page.text.startswith("<html><head><script>window.__streamlit = ")
+    assert len(page.content) == int(page.headers["content-length"])
+    link = page.headers["link"]
     addresses = [part[1 : part.index(">")] for part in link.split(", ")]
     assert len(addresses) == 3
     for address in addresses:
