@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# On a busy machine a thought of milliseconds may take a second: no test holds a time.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -100,9 +100,10 @@ class Console:
 
     def _message(self, message: ConsoleMessage) -> None:
         # Streamlit's frontend finds the server's base path by trying /PAGE/_stcore/... first.
-        probing = "/_stcore/" in str(message.location.get("url", ""))
+        address = str(message.location.get("url", ""))
+        probing = "/_stcore/" in address
         if message.type == "error" and not probing and not SERVER_GONE.search(message.text):
-            self.problems.append(message.text)
+            self.problems.append(f"{message.text} ({address})")
 
     def _request(self, request: object) -> None:
         url = str(getattr(request, "url", ""))

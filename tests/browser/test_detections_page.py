@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 Dashboard = Callable[[Path], str]
 ROWS = ".fasa-gallery-row"
+MASKS = Path(__file__).resolve().parents[2] / "app/live_chart/gallery_masks.js"  # imports nothing
 
 
 @pytest.fixture
@@ -28,9 +29,11 @@ def run(tmp_path: Path) -> SyntheticRun:
 
 
 def expect_images(page: Page, *ids: int) -> None:
-    found = "rows => rows.map(row => Number(row.dataset.image))"
-    expect(page.locator(ROWS)).to_have_count(len(ids))
-    assert page.locator(ROWS).evaluate_all(found) == list(ids)
+    page.wait_for_function(
+        "([rows, ids]) => [...document.querySelectorAll(rows)].map(row => row.dataset.image).join()"
+        " === ids.join()",
+        arg=[ROWS, ids],
+    )
 
 
 def drawn(page: Page, image: int, column: int = 0) -> Locator:
@@ -108,8 +111,8 @@ def test_pictures_filters_and_epochs(run: SyntheticRun, page: Page, dashboard: D
     expect_images(page, 1001)  # in either column
     press(page, "all")
 
-    first = page.locator(".fasa-cell").first
-    first.focus()
+    expect_images(page, 1000, 1001, 1002)
+    page.locator(".fasa-cell").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -148,9 +151,9 @@ def compare_decoders(page: Page) -> None:
     wide = np.zeros((900, 700), bool)
     wide[450:, 333:] = True
     found = page.evaluate(
-        """async (listed) => {
-            const style = document.querySelector("link[data-fasa]").href;
-            const { bitmap } = await import(new URL("gallery_masks.js", style).href);
+        """async ([text, listed]) => {
+            const blob = new Blob([text], { type: "text/javascript" });
+            const { bitmap } = await import(URL.createObjectURL(blob));
             return listed.map((mask) => {
                 try {
                     const [height, width] = mask.size;
@@ -158,9 +161,9 @@ def compare_decoders(page: Page) -> None:
                 } catch { return "refused"; }
             });
         }""",
-        [compressed(mask) for mask in [*masks, wide]]
-        + [{"size": [37, 53], "counts": counts} for counts in ("", "no mask", "ooooooooo0", "5")],
-    )
+        [MASKS.read_text(), [compressed(mask) for mask in [*masks, wide]]
+        + [{"size": [37, 53], "counts": counts} for counts in ("", "no mask", "ooooooooo0", "5")]],
+    )  # fmt: skip
     for mask, text in zip([*masks, wide], found, strict=False):
         assert text == "".join("01"[int(bit)] for bit in mask.ravel())
     assert found[len(masks) + 1 :] == ["refused"] * 4

@@ -161,8 +161,9 @@ def test_the_list_is_searched_ordered_filtered_and_compared_and_a_link_shows_the
     page.locator(".fasa-filter-status").get_by_text("stopped").click()
     expect(page.locator("tr[data-run]")).to_have_count(1)
     page.locator(".fasa-filter-tags").get_by_text("a, b").click()
-    expect(page).to_have_url(re.compile("search=TAIL&sort=name&order=ascending&status=stopped"))
-    expect(page).to_have_url(re.compile("tag=a%2C[+ %20]*b.*select=1&select=2"))
+    for part in ("search=TAIL", "sort=name", "order=ascending", "status=stopped",
+                 r"tag=a%2C\+b", "select=1&select=2"):  # fmt: skip
+        expect(page).to_have_url(re.compile(f"[?&]{part}(&|$)"))
     page.reload()
     expect(page.locator("tr[data-run]")).to_have_count(1)
     expect(page.get_by_label("search runs")).to_have_value("TAIL")
