@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from app.source import RUNS_VARIABLE
 
 # On a busy machine a thought of milliseconds may take a second: no test holds a time.
 settings.register_profile("no deadline", deadline=None)
@@ -31,6 +34,19 @@ def shared_data() -> Path:
 def shared_oracles() -> Path:
     """Expected outputs of the reference implementations."""
     return _existing(Path(os.environ.get("FASA_TEST_ORACLES", _SHARED / "oracles")))
+
+
+@pytest.fixture(autouse=True)
+def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit's AppTest leaves a page as `__main__`, which a later test's processes would run."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of runs that pages read, without a run log yet."""
+    monkeypatch.setenv(RUNS_VARIABLE, str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The pages Compare and Classifier with Streamlit's AppTest: what the address says is shown."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,22 +7,9 @@ from browser.synthetic_log import SyntheticRun
 from streamlit.testing.v1 import AppTest
 from test_pages import mounted, open_page
 
-from app.source import RUNS_VARIABLE
 from trainer.run_log.schema import FILE_NAME
 
 COMPARE, CLASSIFIER = "pages/compare.py", "pages/classifier.py"
-
-
-@pytest.fixture(autouse=True)
-def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest leaves a page behind as `__main__`, which a later test's processes would run."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(RUNS_VARIABLE, str(tmp_path))
-    return tmp_path
 
 
 @pytest.fixture

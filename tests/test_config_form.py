@@ -29,12 +29,6 @@ from trainer.config import RunConfig, fork_knobs, load_config
 
 
 @pytest.fixture(autouse=True)
-def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest leaves a page behind as `__main__`, which a later test's processes would run."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-
-
-@pytest.fixture(autouse=True)
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with data that the form may name, and an empty runs folder."""
     folder = tmp_path / "data"

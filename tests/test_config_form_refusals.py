@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,6 @@ from trainer.config import RunConfig
 from trainer.data_paths import path_knobs
 
 HOSTILE = "<img src=x onerror=alert(1)> **bold** :red[red] $x^2$ [a](javascript:b) `c` \u202e"
-
-
-@pytest.fixture(autouse=True)
-def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest leaves a page behind as `__main__`, which a later test's processes would run."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture(autouse=True)

@@ -1,30 +1,14 @@
 """The page Detections with Streamlit's AppTest: what it hands to its components."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from browser.synthetic_log import SyntheticRun
 from detection_builders import small_gallery
 from streamlit.testing.v1 import AppTest
 
-from app.source import RUNS_VARIABLE
-
 PAGE = Path(__file__).resolve().parents[1] / "app" / "pages" / "detections.py"
-
-
-@pytest.fixture(autouse=True)
-def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest leaves a page behind as `__main__`, which a later test's processes would run."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(RUNS_VARIABLE, str(tmp_path))
-    return tmp_path
 
 
 def open_page(**query: Any) -> AppTest:

@@ -2,7 +2,6 @@
 
 import shlex
 import sqlite3
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,6 @@ import streamlit as st
 st.text(f"live page of run {st.query_params['run']}")
 """
 PAGE = Path(__file__).resolve().parents[1] / "app" / "pages" / "new_run.py"
-
-
-@pytest.fixture(autouse=True)
-def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest leaves a page behind as `__main__`, which a later test's processes would run."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture

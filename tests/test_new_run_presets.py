@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,6 @@ from trainer.config import RunConfig
 from trainer.presets import preset_values
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.schema import FILE_NAME
-
-
-@pytest.fixture(autouse=True)
-def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest leaves a page behind as `__main__`, which a later test's processes would run."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture

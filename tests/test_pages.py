@@ -1,7 +1,6 @@
 """The pages with Streamlit's AppTest: what each says for every state of a run and of the log."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,9 @@ import pytest
 from browser.synthetic_log import SyntheticRun
 from streamlit.testing.v1 import AppTest
 
-from app.source import RUNS_VARIABLE
 from trainer.run_log.schema import FILE_NAME
 
 PAGES = Path(__file__).resolve().parents[1] / "app"
-
-
-@pytest.fixture(autouse=True)
-def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest leaves a page behind as `__main__`, which a later test's processes would run."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(RUNS_VARIABLE, str(tmp_path))
-    return tmp_path
 
 
 def open_page(name: str, **query: Any) -> AppTest:

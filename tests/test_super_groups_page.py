@@ -1,31 +1,17 @@
 """The page of super-groups with AppTest: what it shows for every state of a run and of the log."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from browser.adapted_log import AdaptedRun
 from browser.synthetic_log import SyntheticRun
 from streamlit.testing.v1 import AppTest
 from test_pages import mounted, open_page
 
-from app.source import RUNS_VARIABLE
 from trainer.run_log.schema import FILE_NAME
 
 PAGE = "pages/super_groups.py"
 STEPS = 4  # an epoch
-
-
-@pytest.fixture(autouse=True)
-def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(RUNS_VARIABLE, str(tmp_path))
-    return tmp_path
 
 
 def adapted(runs: Path, *, epochs: int, classes: int = 60, **values: Any) -> AdaptedRun:

@@ -160,6 +160,7 @@ def test_a_class_is_pinned_by_name_and_a_reload_keeps_it(
     expect(row).to_have_attribute("aria-pressed", "true")
     row.click()  # unpinned in the table
     expect(page).not_to_have_url(re.compile("saxophone"))
+    bring_near(page, "pinned")  # the click may have scrolled it away
     page.wait_for_function(
         "selector => document.querySelector(selector).data.length === 3", arg=plot(page, "pinned")
     )
