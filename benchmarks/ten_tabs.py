@@ -26,13 +26,14 @@ import httpx
 import psutil
 from playwright.sync_api import sync_playwright
 
-from benchmarks.bench_dashboard import CHARTS_READY, CHROMIUM, polled
+from benchmarks.bench_dashboard import CHROMIUM, polled
 from benchmarks.dashboard_log import CHROMIUM_FLAGS, ROOT, dashboard
 from trainer.config import RunConfig
 from trainer.run_log.commands import queue_run
 from trainer.run_log.reader import RunLogReader
 
 TABS, MOST = 10, 1.02
+DRAWN = "document.querySelectorAll('.fasa-plot .trace').length > 2"
 
 
 class Tab(threading.Thread):
@@ -67,7 +68,7 @@ def question_of_page(url: str, run: int) -> str:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.goto(f"{url}/run?run={run}")
-        page.wait_for_function(CHARTS_READY, timeout=120_000)
+        page.wait_for_function(DRAWN, timeout=120_000)
         question = polled(page, url)
         browser.close()
     return question
