@@ -34,8 +34,8 @@ PACE_POINTS = 512
 
 
 def heartbeat_age(run: Run, now: float) -> float | None:
-    """Seconds since the trainer's last sign of life; None before the first."""
-    return None if run.heartbeat is None else max(0.0, now - run.heartbeat)
+    """Seconds since the trainer's last sign of life, to a hundredth; None before the first."""
+    return None if run.heartbeat is None else max(0.0, round(now - run.heartbeat, 2))
 
 
 def liveness(run: Run, now: float) -> Liveness:

@@ -267,7 +267,7 @@ def test_a_refresh_without_news_is_small(client: TestClient, tmp_path: Path) -> 
     def size() -> int:
         return len(client.get("/live/runs/1", params={"want": wants}).content)
 
-    assert size() < 1300  # uncompressed; a browser gets about 760 bytes
+    assert size() < 1200  # uncompressed; a browser gets about 760 bytes
     before = size()
     run.advance(10)  # ten steps and one snapshot of all classes
     run.writer.flush()
