@@ -13,6 +13,7 @@ bit; left out are wall times, the measurements of speed and memory, and the atte
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 import random
@@ -21,9 +22,10 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -105,8 +107,13 @@ class Runs:
         process.start()
         return process
 
+    def is_in_epoch(self, run_id: int, epoch: int) -> bool:
+        """Whether a run has come so far."""
+        with RunLogReader(self.folder.run_log) as reader:
+            return reader.run(run_id).epoch >= epoch
+
     def repeat_command(self, source: int, run_id: int) -> None:
-        """Give a run the commands of another, as taken at the same moments and lost in a crash."""
+        """Give a run the commands of another, to be taken at the same moments."""
         with closing(sqlite3.connect(self.folder.run_log)) as connection, connection:
             connection.execute(
                 "INSERT INTO commands (run_id, kind, payload, created, answered, applied_step,"
@@ -141,17 +148,20 @@ def survive(root: Path, *, epochs: int, kills: int, seed: int) -> Result:
     whole = runs.queue()
     longest = _train_alone(runs, whole, epochs, moments)
     broken = runs.queue()
+    runs.repeat_command(whole, broken)  # before the first step: later could be past its moment
     while True:
         process = runs.start(broken)
         if result.kills == 0:
             _wait_until_running(runs, broken)
-        if result.kills >= kills or not _kill(process, moments.uniform(0, longest)):
+        # A machine that was busier while the first run trained must not let this one slip through.
+        last_epoch = math.ceil(epochs * (result.kills + 1) / (kills + 1))
+        late = partial(runs.is_in_epoch, broken, last_epoch)
+        killed = result.kills < kills and _kill(process, moments.uniform(0, longest), late)
+        if not killed:
             process.join(LONGEST_RUN)
             break
         result.kills += 1
         _note_and_mark(runs, broken, result)
-        if result.kills == 1:
-            runs.repeat_command(whole, broken)
         requeue_run(runs.folder.run_log, broken)
     result.differences += _differences(runs.folder, whole, broken, result)
     return result
@@ -186,9 +196,11 @@ def _wait_until_running(runs: Runs, run_id: int) -> None:
             time.sleep(0.01)
 
 
-def _kill(process: BaseProcess, seconds: float) -> bool:
-    """SIGKILL after some seconds; False when the process was faster."""
-    process.join(seconds)
+def _kill(process: BaseProcess, seconds: float, late: Callable[[], bool]) -> bool:
+    """SIGKILL after some seconds, or once it is late; False when the process was faster."""
+    deadline = time.monotonic() + seconds
+    while process.exitcode is None and time.monotonic() < deadline and not late():
+        process.join(min(0.05, max(0.0, deadline - time.monotonic())))
     if process.exitcode is not None:
         return False
     assert process.pid is not None
