@@ -87,8 +87,8 @@ def pin_a_class_by_name_and_reload(page: Page, name: str) -> None:
     page.get_by_test_id("stMultiSelect").locator("input").click()
     page.keyboard.type(name)
     page.get_by_role("option", name=name, exact=True).click()
-    page.keyboard.press("Escape")
     expect(page).to_have_url(re.compile("pin="))
+    page.keyboard.press("Escape")  # only now: the open list may be drawn anew until then
     for _ in range(2):  # as chosen, and again from the same link
         page.locator(plot(page, "pinned")).scroll_into_view_if_needed()
         wait_for_points(page, "pinned", 1)
