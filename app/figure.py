@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from app.looks import Color
 
-Follows = Literal["epoch", "snapshot", "prediction"]
+Follows = Literal["epoch", "snapshot", "prediction", "feature"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a trainer tells the run log, checked, copied, and put into SQL with its values.
 
-Shapes: C classes, N features of length d.
+Shapes: C classes; of features, see `FeatureValues`.
 """
 
 import time
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from trainer.run_log.encoding import encode_classes, encode_features
-from trainer.run_log.history import INSERTION, Statement
-from trainer.run_log.rows import Command, FeatureProbeRow
+from trainer.run_log.history import INSERTION, SNAPSHOT_BYTES, Statement
+from trainer.run_log.rows import Command, FeatureProbeRow, FeatureValues
 from trainer.run_log.text import storable, to_json
 
 # About what a queued row costs in memory beside its text and blobs (tuple, numbers, list slot).
@@ -35,6 +35,16 @@ _NO_PROBES = "DELETE FROM feature_probes WHERE run_id = ?"
 _PROBE = (
     "INSERT INTO feature_probes (run_id, object_index, class_index, split, image_id, x1, y1, x2,"
     " y2, picture) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# The first snapshot shows where a run began; of the others the newest stay, as many as there is
+# room for beside the first, and the very newest in any case.
+_THIN_SNAPSHOTS = (
+    "DELETE FROM feature_snapshots WHERE id IN (SELECT id FROM ("
+    f" SELECT id, sum({SNAPSHOT_BYTES}) OVER (ORDER BY id DESC) + (SELECT {SNAPSHOT_BYTES}"
+    "  FROM feature_snapshots WHERE run_id = ? ORDER BY id LIMIT 1) AS kept,"
+    "  row_number() OVER (ORDER BY id DESC) AS age, row_number() OVER (ORDER BY id) AS place"
+    " FROM feature_snapshots WHERE run_id = ?) WHERE age > 1 AND place > 1 AND kept > ?)"
+    " AND run_id = ?"
 )
 _IMAGE = (
     "INSERT INTO prediction_images (run_id, image_index, image_id, width, height, truth, judged,"
@@ -162,21 +172,20 @@ def feature_probes(run_id: int, rows: Sequence[Mapping[str, Any]]) -> Change:
 
 
 def feature_snapshot(
-    run_id: int,
-    kind: str,
-    subjects: NDArray[Any],
-    data: NDArray[Any],
-    *,
-    step: int,
-    epoch: int,
+    run_id: int, values: FeatureValues, *, step: int, epoch: int, most_bytes: int | None
 ) -> Change:
-    """Features [N, d] and whose they are [N]; errors as in `encode_features`."""
-    if kind not in ("real", "virtual"):
-        raise ValueError(f"Features are real or virtual, not {kind!r}.")
-    feature_dim, *blobs = encode_features(subjects, data)
-    row = (run_id, int(step), int(epoch), time.time(), kind, feature_dim, *blobs)
-    size = ROW_BYTES + sum(map(len, blobs))
-    return change((INSERTION["feature_snapshots"], row), size=size)
+    """Features of one moment, in place of the oldest where there are too many.
+
+    Raises:
+        ValueError: as in `encode_features`.
+    """
+    columns = encode_features(values)
+    row = (run_id, int(step), int(epoch), time.time(), *columns)
+    size = ROW_BYTES + sum(len(column) for column in columns if isinstance(column, bytes))
+    statements: list[Statement] = [(INSERTION["feature_snapshots"], row)]
+    if most_bytes is not None:
+        statements.append((_THIN_SNAPSHOTS, (run_id, run_id, int(most_bytes), run_id)))
+    return change(*statements, size=size)
 
 
 def prediction_images(run_id: int, described: Sequence[Mapping[str, Any]]) -> list[Change]:

@@ -1,6 +1,6 @@
 """Arrays as the run log's blobs and back: little-endian, one copy each.
 
-Shapes: C classes, S snapshots, N features of length d.
+Shapes: C classes, S snapshots; of features, see `FeatureValues`.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.run_log.history import FEATURE_COLUMNS
+from trainer.run_log.rows import FeatureValues
 from trainer.run_log.schema import RunLogError
 
 _DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
@@ -58,35 +60,77 @@ def decode_classes(field: str, blobs: Sequence[tuple[str, bytes]], log: Path) ->
     return values.reshape(len(blobs), -1).astype(dtype.newbyteorder("="), copy=False)
 
 
-def encode_features(subjects: NDArray[Any], data: NDArray[Any]) -> tuple[int, bytes, bytes]:
-    """d, then [N] as int32 and [N, d] as float16 (infinity beyond its range of 65504).
+def encode_features(values: FeatureValues) -> tuple[int | bytes, ...]:
+    """The columns of a snapshot from feature_dim on: features as float16 (infinity beyond 65504).
 
     Raises:
-        ValueError: the shapes do not fit together, the data are no floats, or the subjects no
-            integers of int32.
+        ValueError: the shapes do not fit together, or the numbers are of another kind.
     """
-    if data.ndim != 2 or not data.shape[1] or subjects.shape != data.shape[:1]:
-        raise ValueError(
-            f"Features of the shape {data.shape} do not belong to subjects of the shape "
-            f"{subjects.shape}: hand in [N, d] with d >= 1, and [N]."
-        )
-    if subjects.dtype.kind not in "iu":
-        raise ValueError(f"Subjects are integers, not {subjects.dtype}: hand in indices.")
-    if data.dtype.kind != "f":
-        raise ValueError(f"Features are floats, not {data.dtype}: convert them first.")
-    encoded = _encode_integers("subjects", subjects)
+    feature_dim = _require_fitting(values)
     with np.errstate(over="ignore"):
-        return data.shape[1], encoded, data.astype("<f2", copy=False).tobytes()
+        halves = {
+            name: np.asarray(getattr(values, name)).astype("<f2").tobytes()
+            for name in ("real", "mean", "deviation", "virtual")
+        }
+    whole = {
+        name: _encode_integers(name, getattr(values, name))
+        for name in ("objects", "classes", "real_predicted", "virtual_predicted")
+    }
+    single = {
+        name: np.asarray(getattr(values, name)).astype("<f4").tobytes()
+        for name in ("real_loss", "prior_size", "virtual_loss")
+    }
+    blobs: dict[str, Any] = {**halves, **whole, **single}
+    blobs |= {"feature_dim": feature_dim, "virtual_per_class": values.virtual_per_class}
+    return tuple(blobs[name] for name in FEATURE_COLUMNS)
 
 
-def decode_features(
-    subjects: bytes, data: bytes, feature_dim: int
-) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
-    """[N] and [N, d] in this machine's byte order."""
-    return (
-        np.frombuffer(subjects, "<i4").astype(np.int32, copy=False),
-        np.frombuffer(data, "<f2").reshape(-1, feature_dim).astype(np.float16, copy=False),
-    )
+def decode_features(row: Sequence[Any]) -> dict[str, NDArray[Any]]:
+    """What `encode_features` made of the arrays of `FeatureValues`, by their names."""
+    stored = dict(zip(FEATURE_COLUMNS, row, strict=True))
+    feature_dim = stored["feature_dim"]
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in ("real", "mean", "deviation", "virtual"):
+        arrays[name] = decode_array(stored[name], "f2").reshape(-1, feature_dim)
+    for name in ("objects", "classes", "real_predicted", "virtual_predicted"):
+        arrays[name] = decode_array(stored[name], "i4")
+    for name in ("real_loss", "prior_size", "virtual_loss"):
+        arrays[name] = decode_array(stored[name], "f4")
+    return arrays
+
+
+def decode_array(blob: bytes, kind: str) -> NDArray[Any]:
+    """A blob's numbers, of the kind f2, f4 or i4, in this machine's byte order."""
+    stored = np.dtype(f"<{kind}")
+    return np.frombuffer(blob, stored).astype(stored.newbyteorder("="), copy=False)
+
+
+def _require_fitting(values: FeatureValues) -> int:
+    """d, when the arrays belong together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    n, p = len(values.objects), len(values.classes)
+    m = p * values.virtual_per_class
+    d = values.real.shape[1] if values.real.ndim == 2 else 0
+    shapes = {
+        "objects": (n,), "real": (n, d), "real_predicted": (n,), "real_loss": (n,),
+        "classes": (p,), "mean": (p, d), "deviation": (p, d), "prior_size": (p,),
+        "virtual": (m, d), "virtual_predicted": (m,), "virtual_loss": (m,),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        array = getattr(values, name)
+        integers = name in ("objects", "classes", "real_predicted", "virtual_predicted")
+        if array.shape != shape or not d:
+            raise ValueError(
+                f"{name} has the shape {array.shape} and not {shape}, with N = {n} objects and "
+                f"P = {p} classes: hand in arrays that belong together, with d >= 1."
+            )
+        if array.dtype.kind not in ("iu" if integers else "f"):
+            kind = "integers" if integers else "floats"
+            raise ValueError(f"{name} holds {kind}, not {array.dtype}: convert it first.")
+    return int(d)
 
 
 def _encode_integers(field: str, values: NDArray[Any]) -> bytes:

@@ -10,6 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
+FEATURE_COLUMNS = (
+    "feature_dim", "objects", "real", "real_predicted", "real_loss", "classes", "mean",
+    "deviation", "prior_size", "virtual_per_class", "virtual", "virtual_predicted",
+    "virtual_loss",
+)  # fmt: skip
+
+# SQL: the bytes of a feature snapshot.
+SNAPSHOT_BYTES = " + ".join(
+    f"length({name})"
+    for name in FEATURE_COLUMNS
+    if name not in ("feature_dim", "virtual_per_class")
+)
+
 # Table -> its columns beside id and run_id.
 HISTORY = {
     "scalars": ("name", "step", "epoch", "wall_time", "value"),
@@ -23,9 +36,7 @@ HISTORY = {
         "clamped", "loss_before", "loss_after", "factor", "reason",
     ),
     "events": ("step", "epoch", "wall_time", "kind", "text", "payload"),
-    "feature_snapshots": (
-        "step", "epoch", "wall_time", "kind", "feature_dim", "subjects", "data",
-    ),
+    "feature_snapshots": ("step", "epoch", "wall_time", *FEATURE_COLUMNS),
     "predictions": ("step", "epoch", "wall_time", "image_index", "detections"),
 }  # fmt: skip
 

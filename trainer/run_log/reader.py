@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from trainer.run_log.commands import select_commands
-from trainer.run_log.encoding import decode_classes, decode_features
+from trainer.run_log.encoding import decode_classes
+from trainer.run_log.feature_reader import FeatureReader
 from trainer.run_log.rows import (
     AdaptationRow,
     AdaptationSummary,
@@ -30,8 +31,6 @@ from trainer.run_log.rows import (
     ClassVectors,
     Command,
     Event,
-    FeatureProbeRow,
-    FeatureSnapshot,
     PredictionImage,
     PredictionRow,
     Run,
@@ -71,6 +70,7 @@ class RunLogReader:
         self._idle: list[sqlite3.Connection] = []
         # data_version() compares within one connection only, hence one of its own.
         self._watch = open_for_reading(self._path)
+        self.features = FeatureReader(self._rows)
 
     def __enter__(self) -> "RunLogReader":
         return self
@@ -217,8 +217,8 @@ class RunLogReader:
         return ClassVector._make((*rows[0][:4], values))
 
     def versions(self, run_id: int) -> dict[str, int]:
-        """Numbers that grow whenever a run has a new snapshot, newly adapted or judged epoch, or
-        new predictions.
+        """Numbers that change whenever a run has a new snapshot, newly adapted or judged epoch, new
+        predictions, or new features or pictures of them.
 
         They say whether something drawn from these rows is still what the log holds.
         """
@@ -229,10 +229,12 @@ class RunLogReader:
             f" + ({newest} class_vectors WHERE run_id = ?1 AND field = 'ap_bbox'),"
             # By way of the index, whose last entry is the newest evaluation's last image.
             " coalesce((SELECT id FROM predictions WHERE run_id = ?1"
-            " ORDER BY step DESC, epoch DESC, image_index DESC LIMIT 1), 0)",
+            " ORDER BY step DESC, epoch DESC, image_index DESC LIMIT 1), 0),"
+            f" ({newest} feature_snapshots WHERE run_id = ?1)"
+            f" + ({newest} projections WHERE run_id = ?1)",
             (run_id,),
         )[0]
-        return {"snapshot": row[0], "epoch": row[1], "prediction": row[2]}
+        return dict(zip(("snapshot", "epoch", "prediction", "feature"), row, strict=True))
 
     def adaptations(self, run_id: int, *, after: int = 0) -> list[AdaptationRow]:
         """One row per adaptation and super-group."""
@@ -262,27 +264,6 @@ class RunLogReader:
             (run_id, after),
         )
         return [AdaptationSummary._make(row) for row in rows]
-
-    def feature_probes(self, run_id: int) -> list[FeatureProbeRow]:
-        """The objects whose features are followed, by ``object_index``."""
-        rows = self._rows(
-            "SELECT object_index, class_index, split, image_id, x1, y1, x2, y2, picture"
-            " FROM feature_probes WHERE run_id = ? ORDER BY object_index",
-            (run_id,),
-        )
-        return [FeatureProbeRow._make(row) for row in rows]
-
-    def feature_snapshots(self, run_id: int, *, after: int = 0) -> list[FeatureSnapshot]:
-        """Feature snapshots of a run, oldest first."""
-        rows = self._rows(
-            "SELECT id, step, epoch, wall_time, kind, feature_dim, subjects, data"
-            " FROM feature_snapshots WHERE run_id = ? AND id > ? ORDER BY id",
-            (run_id, after),
-        )
-        return [
-            FeatureSnapshot._make((*row[:5], *decode_features(row[6], row[7], row[5])))
-            for row in rows
-        ]
 
     def prediction_images(self, run_id: int) -> list[PredictionImage]:
         """The test images whose predictions are kept, by index, without their pictures."""

@@ -1,7 +1,8 @@
 """What the run log's rows look like in Python.
 
 Times are seconds since 1970-01-01 UTC.
-Shapes: C classes, S snapshots, N features of length d.
+Shapes: C classes, S snapshots, N features of length d, P classes with a prior, K virtual features
+of each.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Ways to draw features in two dimensions. umap_real is fitted on real features only.
+METHODS = ("pca", "umap", "umap_real")
+
+# What is measured of virtual beside real features; docs/feature_space.md defines each.
+MEASURES = (
+    "frechet_distance",
+    "neighbours_virtual",
+    "neighbours_holdout",
+    "accuracy_virtual",
+    "accuracy_holdout",
+    "negative_share",
+    "effective_sample_size",
+)
+FEWEST_OBJECTS = 3  # a prior that rests on fewer objects is marked
 
 
 @dataclass(frozen=True)
@@ -155,19 +171,132 @@ class FeatureProbeRow(NamedTuple):
     picture: bytes
 
 
-class FeatureSnapshot(NamedTuple):
-    """Features at one moment: data [N, d] float16 and whose they are, subjects [N] int32.
+class FeatureObject(NamedTuple):
+    """A `FeatureProbeRow` without its picture."""
 
-    A subject is an ``object_index`` where ``kind`` is real, a class index where it is virtual.
+    object_index: int
+    class_index: int
+    split: str
+    image_id: int
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FeatureValues:
+    """Features of one moment, and what the classifier says of them.
+
+    Attributes:
+        objects: [N] whose features they are, an ``object_index`` each, rising.
+        real: [N, d] the classifier's input for the object's own box.
+        real_predicted: [N] the class of the highest logit, C for background.
+        real_loss: [N] classification loss of the feature and its true class.
+        classes: [P] class indices that have a prior, rising.
+        mean: [P, d] mu_c.
+        deviation: [P, d] sigma_c.
+        prior_size: [P] effective number of RoIs that the prior rests on.
+        virtual: [P * K, d] mu_c + sigma_c * eps with noise fixed per class and k, class by class.
+        virtual_predicted: [P * K] as ``real_predicted``.
+        virtual_loss: [P * K] as ``real_loss``.
     """
+
+    objects: NDArray[np.int32]
+    real: NDArray[np.float16]
+    real_predicted: NDArray[np.int32]
+    real_loss: NDArray[np.float32]
+    classes: NDArray[np.int32]
+    mean: NDArray[np.float16]
+    deviation: NDArray[np.float16]
+    prior_size: NDArray[np.float32]
+    virtual: NDArray[np.float16]
+    virtual_predicted: NDArray[np.int32]
+    virtual_loss: NDArray[np.float32]
+
+    @property
+    def virtual_per_class(self) -> int:
+        """K; 0 where no class has a prior."""
+        return len(self.virtual_predicted) // len(self.classes) if len(self.classes) else 0
+
+    @property
+    def virtual_classes(self) -> NDArray[np.int32]:
+        """[P * K] the class of each virtual feature."""
+        return self.classes.repeat(self.virtual_per_class)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FeatureSnapshot(FeatureValues):
+    """A row of the run log: the features, and when they were so."""
 
     id: int
     step: int
     epoch: int
     wall_time: float
-    kind: str
-    subjects: NDArray[np.int32]
-    data: NDArray[np.float16]
+
+
+class FeatureSnapshotHead(NamedTuple):
+    """A snapshot without its features: N objects, P classes with a prior, P * K virtual ones."""
+
+    id: int
+    step: int
+    epoch: int
+    wall_time: float
+    feature_dim: int
+    num_objects: int
+    num_classes: int
+    num_virtual: int
+    bytes: int
+
+
+class ProjectionHead(NamedTuple):
+    """How far the picture of a snapshot is: running, ready or failed (with ``error``)."""
+
+    id: int
+    snapshot_id: int
+    step: int
+    epoch: int
+    method: str
+    state: str
+    started: float
+    seconds: float | None
+    error: str | None
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Projection:
+    """A snapshot in two dimensions, in the snapshot's own order.
+
+    Attributes:
+        real: [N, 2] coordinates of the real features.
+        virtual: [P * K, 2] of the virtual ones.
+        ellipses: [P, 5] mean x and y of each class's prior in the picture, and its variance in x,
+            covariance, variance in y; NaN where it is not known.
+        parameters: with which it was made.
+    """
+
+    id: int
+    snapshot_id: int
+    step: int
+    epoch: int
+    method: str
+    seconds: float
+    parameters: dict[str, Any]
+    real: NDArray[np.float32]
+    virtual: NDArray[np.float32]
+    ellipses: NDArray[np.float32]
+
+
+class MeasureRow(NamedTuple):
+    """One measure of a snapshot: [C] per class (NaN: not to be judged) and by frequency group."""
+
+    snapshot_id: int
+    step: int
+    epoch: int
+    name: str
+    per_class: NDArray[np.float32]
+    groups: dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)

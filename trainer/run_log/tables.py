@@ -203,5 +203,58 @@ _VERSION_3 = (
     "CREATE INDEX predictions_by_step ON predictions (run_id, step, epoch, image_index)",
 )
 
+_VERSION_4 = (
+    # One row now holds all that a moment's features are, real and virtual; snapshots of before
+    # lack most of it, and nothing but a picture rests on them.
+    "DROP TABLE feature_snapshots",
+    """CREATE TABLE feature_snapshots (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        step INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        wall_time REAL NOT NULL,
+        feature_dim INTEGER NOT NULL CHECK (feature_dim > 0),
+        objects BLOB NOT NULL CHECK (length(objects) % 4 = 0),
+        real BLOB NOT NULL CHECK (length(real) = length(objects) / 4 * feature_dim * 2),
+        real_predicted BLOB NOT NULL CHECK (length(real_predicted) = length(objects)),
+        real_loss BLOB NOT NULL CHECK (length(real_loss) = length(objects)),
+        classes BLOB NOT NULL CHECK (length(classes) % 4 = 0),
+        mean BLOB NOT NULL CHECK (length(mean) = length(classes) / 4 * feature_dim * 2),
+        deviation BLOB NOT NULL CHECK (length(deviation) = length(mean)),
+        prior_size BLOB NOT NULL CHECK (length(prior_size) = length(classes)),
+        virtual_per_class INTEGER NOT NULL CHECK (virtual_per_class >= 0),
+        virtual BLOB NOT NULL CHECK (length(virtual) = length(mean) * virtual_per_class),
+        virtual_predicted BLOB NOT NULL
+            CHECK (length(virtual_predicted) = length(classes) * virtual_per_class),
+        virtual_loss BLOB NOT NULL CHECK (length(virtual_loss) = length(virtual_predicted))
+    ) STRICT""",
+    "CREATE INDEX feature_snapshots_by_run ON feature_snapshots (run_id, id)",
+    """CREATE TABLE projections (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        snapshot_id INTEGER NOT NULL REFERENCES feature_snapshots (id) ON DELETE CASCADE,
+        method TEXT NOT NULL CHECK (method IN ('pca', 'umap', 'umap_real')),
+        state TEXT NOT NULL CHECK (state IN ('running', 'ready', 'failed')),
+        started REAL NOT NULL,
+        seconds REAL,
+        error TEXT,
+        parameters TEXT NOT NULL CHECK (json_valid(parameters)),
+        real BLOB NOT NULL CHECK (length(real) % 8 = 0),
+        virtual BLOB NOT NULL CHECK (length(virtual) % 8 = 0),
+        ellipses BLOB NOT NULL CHECK (length(ellipses) % 20 = 0),
+        UNIQUE (snapshot_id, method)
+    ) STRICT""",
+    "CREATE INDEX projections_by_run ON projections (run_id, id)",
+    """CREATE TABLE feature_measures (
+        snapshot_id INTEGER NOT NULL REFERENCES feature_snapshots (id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+        per_class BLOB NOT NULL CHECK (length(per_class) % 4 = 0),
+        groups TEXT NOT NULL CHECK (json_valid(groups)),
+        PRIMARY KEY (snapshot_id, name)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX feature_measures_by_run ON feature_measures (run_id, snapshot_id)",
+)
+
 # Version n is what the first n entries make. Append; never edit an entry that was released.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)

@@ -1,7 +1,7 @@
 """The trainer's only door to the run log.
 
 A call checks and copies its values into memory and returns; a `Committer` thread does the rest.
-Shapes: C classes, N features of length d.
+Shapes: C classes; of features, see `FeatureValues`.
 """
 
 import atexit
@@ -29,7 +29,7 @@ from trainer.run_log.history import (
     removal,
     truncation,
 )
-from trainer.run_log.rows import Command
+from trainer.run_log.rows import Command, FeatureValues
 from trainer.run_log.schema import RunLogError
 from trainer.run_log.transaction import reading, state_of
 
@@ -198,23 +198,24 @@ class RunLogWriter:
         self._committer.put(changes.feature_probes(self._run_id, rows))
 
     def feature_snapshot(
-        self, kind: str, subjects: NDArray[Any], data: NDArray[Any], *, step: int, epoch: int
+        self, values: FeatureValues, *, step: int, epoch: int, most_bytes: int | None = None
     ) -> None:
         """Append the features of one moment.
 
         Args:
-            kind: "real" or "virtual".
-            subjects: [N] whose features they are: an object_index where real, a class index where
-                virtual; stored as int32.
-            data: [N, d] float; stored as float16.
+            values: stored as float16, int32 and float32.
             step: training steps done.
             epoch: the epoch at work.
+            most_bytes: where the run's snapshots together take more, the oldest but the very first
+                are deleted; the new one always stays.
 
         Raises:
-            ValueError: another kind, or shapes or numbers that do not fit.
+            ValueError: shapes or numbers that do not fit.
         """
         self._committer.put(
-            changes.feature_snapshot(self._run_id, kind, subjects, data, step=step, epoch=epoch)
+            changes.feature_snapshot(
+                self._run_id, values, step=step, epoch=epoch, most_bytes=most_bytes
+            )
         )
 
     def prediction_images(self, rows: Sequence[Mapping[str, Any]]) -> None:
