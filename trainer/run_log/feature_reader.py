@@ -10,6 +10,7 @@ from typing import Any
 from trainer.run_log.encoding import decode_array, decode_features
 from trainer.run_log.history import FEATURE_COLUMNS, SNAPSHOT_BYTES
 from trainer.run_log.rows import (
+    FeatureLabels,
     FeatureObject,
     FeatureProbeRow,
     FeatureSnapshot,
@@ -25,6 +26,11 @@ _HEAD = (
     "id, step, epoch, wall_time, feature_dim, length(objects) / 4, length(classes) / 4,"
     f" length(virtual_predicted) / 4, {SNAPSHOT_BYTES}"
 )
+# Name -> kind of its numbers.
+_LABELS = {
+    "objects": "i4", "real_predicted": "i4", "real_loss": "f4", "classes": "i4",
+    "virtual_predicted": "i4", "virtual_loss": "f4",
+}  # fmt: skip
 _PROJECTED = "FROM projections AS p JOIN feature_snapshots AS s ON s.id = p.snapshot_id"
 
 
@@ -88,6 +94,24 @@ class FeatureReader:
             (run_id, after),
         )
         return [_snapshot(row) for row in rows]
+
+    def labels(self, snapshot_id: int) -> FeatureLabels | None:
+        """A snapshot without its features; None when there is none (any more)."""
+        rows = self._rows(
+            f"SELECT id, run_id, virtual_per_class, {', '.join(_LABELS)} FROM feature_snapshots"
+            " WHERE id = ?",
+            (snapshot_id,),
+        )
+        if not rows:
+            return None
+        found, run_id, virtual_per_class, *blobs = rows[0]
+        columns = zip(_LABELS.items(), blobs, strict=True)
+        return FeatureLabels(
+            id=found,
+            run_id=run_id,
+            virtual_per_class=virtual_per_class,
+            **{name: decode_array(blob, kind) for (name, kind), blob in columns},
+        )
 
     def projections(self, run_id: int) -> list[ProjectionHead]:
         """How far the pictures of a run's snapshots are, in the order they were made."""

@@ -249,6 +249,29 @@ class FeatureSnapshotHead(NamedTuple):
     bytes: int
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FeatureLabels:
+    """What the features of a snapshot are and what the classifier says, without their numbers.
+
+    The attributes are as in `FeatureValues`; ``id`` is the snapshot's.
+    """
+
+    id: int
+    run_id: int
+    objects: NDArray[np.int32]
+    real_predicted: NDArray[np.int32]
+    real_loss: NDArray[np.float32]
+    classes: NDArray[np.int32]
+    virtual_per_class: int
+    virtual_predicted: NDArray[np.int32]
+    virtual_loss: NDArray[np.float32]
+
+    @property
+    def virtual_classes(self) -> NDArray[np.int32]:
+        """[P * K] the class of each virtual feature."""
+        return self.classes.repeat(self.virtual_per_class)
+
+
 class ProjectionHead(NamedTuple):
     """How far the picture of a snapshot is: running, ready or failed (with ``error``)."""
 
