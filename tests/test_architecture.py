@@ -3,7 +3,8 @@
 data          imports no other room
 fasa_core     torch, numpy and the standard library; scikit-learn in super_groups.py alone
 trainer       may import data and fasa_core; its run_log only numpy and the standard library
-app           may import trainer.run_log, config, data_paths and presets of trainer, never torch
+app           may import trainer.run_log, config, data_paths, presets and feature_export of trainer,
+              never torch
 """
 
 import ast
@@ -51,7 +52,14 @@ RUNS_CODE = ("subprocess", "multiprocessing", "pty", "pickle", "marshal", "shelv
 RULES = {
     "app": Rule(
         never=("torch", "torchvision", "fasa_core", "data", "trainer", *RUNS_CODE),
-        still=("trainer.run_log", "trainer.config", "trainer.data_paths", "trainer.presets"),
+        still=(
+            "trainer.run_log",
+            "trainer.config",
+            "trainer.data_paths",
+            "trainer.presets",
+            # What the command line exports can be downloaded from a page, too.
+            "trainer.feature_export",
+        ),
     ),
     "data": Rule(never=("app", "fasa_core", "trainer")),
     "fasa_core": Rule(only=("fasa_core", "torch", "numpy")),
@@ -59,6 +67,9 @@ RULES = {
     "trainer": Rule(never=("app", "torchvision.models.detection")),
     "trainer/model.py": Rule(never=("app",)),
     "trainer/roi_heads.py": Rule(never=("app",)),
+    # Not in the run log's room, as pictures need Pillow.
+    "trainer/feature_export.py": Rule(only=("trainer.run_log", "trainer.feature_sprite", "numpy")),
+    "trainer/feature_sprite.py": Rule(only=("numpy", "PIL")),
     "trainer/run_log": Rule(only=("trainer.run_log", "numpy")),
 }
 
