@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app import classifier_figures, super_group_figures
+from app import classifier_figures, feature_figures, super_group_figures
 from app.detection_ap import ap_against_instances
 from app.figure import Figure
 from app.figure_routes import Asked
+from app.sample_size_figure import sample_sizes
 
 FIGURES: tuple[tuple[str, Callable[[Asked], Figure]], ...] = (
     ("weight_norms", classifier_figures.weight_norms),
@@ -18,4 +19,9 @@ FIGURES: tuple[tuple[str, Callable[[Asked], Figure]], ...] = (
     ("groups_flow", super_group_figures.groups_flow),
     ("groups_stability", super_group_figures.groups_stability),
     ("groups_losses", super_group_figures.groups_losses),
+    ("feature_neighbours", feature_figures.neighbours),
+    ("feature_accuracy", feature_figures.accuracy),
+    ("feature_frechet", feature_figures.frechet),
+    ("feature_negative", feature_figures.negative),
+    ("feature_sizes", sample_sizes),
 )

@@ -31,6 +31,10 @@ _LABELS = {
     "objects": "i4", "real_predicted": "i4", "real_loss": "f4", "classes": "i4",
     "virtual_predicted": "i4", "virtual_loss": "f4",
 }  # fmt: skip
+_MEASURE = (
+    "m.snapshot_id, s.step, s.epoch, m.name, m.per_class, m.groups FROM feature_measures AS m"
+    " JOIN feature_snapshots AS s ON s.id = m.snapshot_id"
+)
 _PROJECTED = "FROM projections AS p JOIN feature_snapshots AS s ON s.id = p.snapshot_id"
 
 
@@ -59,6 +63,14 @@ class FeatureReader:
             (run_id,),
         )
         return [FeatureObject._make(row) for row in rows]
+
+    def num_objects(self, run_id: int) -> int:
+        """How many objects there are: one more than the highest ``object_index``."""
+        rows = self._rows(
+            "SELECT coalesce(max(object_index) + 1, 0) FROM feature_probes WHERE run_id = ?",
+            (run_id,),
+        )
+        return int(rows[0][0])
 
     def picture(self, run_id: int, object_index: int) -> bytes | None:
         """The JPEG of an object; None when there is none."""
@@ -145,16 +157,25 @@ class FeatureReader:
     def measures(self, run_id: int, names: Sequence[str] | None = None) -> list[MeasureRow]:
         """What was measured of a run's snapshots, oldest first; some measures or all."""
         rows = self._rows(
-            "SELECT m.snapshot_id, s.step, s.epoch, m.name, m.per_class, m.groups"
-            " FROM feature_measures AS m JOIN feature_snapshots AS s ON s.id = m.snapshot_id"
-            " WHERE m.run_id = ?1 AND (?2 IS NULL OR m.name IN (SELECT value FROM json_each(?2)))"
+            f"SELECT {_MEASURE} WHERE m.run_id = ?1"
+            " AND (?2 IS NULL OR m.name IN (SELECT value FROM json_each(?2)))"
             " ORDER BY m.snapshot_id, m.name",
             (run_id, None if names is None else json.dumps(list(names))),
         )
-        return [
-            MeasureRow._make((*row[:4], decode_array(row[4], "f4"), json.loads(row[5])))
-            for row in rows
-        ]
+        return [_measure(row) for row in rows]
+
+    def newest_measures(self, run_id: int) -> dict[str, MeasureRow]:
+        """By name, what was measured of the newest snapshot that was; {} before the first."""
+        rows = self._rows(
+            f"SELECT {_MEASURE} WHERE m.snapshot_id ="
+            " (SELECT max(snapshot_id) FROM feature_measures WHERE run_id = ?)",
+            (run_id,),
+        )
+        return {row.name: row for row in map(_measure, rows)}
+
+
+def _measure(row: Sequence[Any]) -> MeasureRow:
+    return MeasureRow._make((*row[:4], decode_array(row[4], "f4"), json.loads(row[5])))
 
 
 def _snapshot(row: Sequence[Any]) -> FeatureSnapshot:
