@@ -68,6 +68,7 @@ from app.class_reasons import reason_routes
 from app.detection_routes import DetectionRoutes
 from app.diagnosis_route import diagnosis_routes
 from app.events import History
+from app.feature_routes import FeatureRoutes
 from app.figure_routes import figure_routes
 from app.live_answers import NO_STORE, WantError, asked_run, endpoint, whole_number
 from app.live_frames import FREQUENCIES, encode, parse_want
@@ -131,6 +132,7 @@ class LiveData:
             *diagnosis_routes(lambda: self.open().reader, self._source.path),
             *reason_routes(lambda: self.open().reader),
             *DetectionRoutes(lambda: self.open().reader).routes(),
+            *FeatureRoutes(lambda: self.open().reader).routes(),
         ]
 
     def run_list(self, request: Request) -> Response:
