@@ -249,6 +249,11 @@ class FASA(nn.Module):
         return self.prior.n_seen
 
     @property
+    def effective_samples(self) -> Tensor:
+        """[C] effective number of rows behind mu_c; 0 if never seen, see `FeaturePrior`."""
+        return self.prior.effective_samples
+
+    @property
     def probability(self) -> Tensor:
         """[C] p_c."""
         return self.sampling.probability

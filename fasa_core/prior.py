@@ -28,12 +28,15 @@ class FeaturePrior(nn.Module):
         spread: [C, d] sigma_c with `spread="std"`, else the variance sigma_c^2.
         n_seen: [C] int64, rows observed.
         n_spread: [C] int64, batches whose spread counted; kept with `single="keep"` only.
+        weight_squares: [C] sum of the squared weights of all rows in the mean, which sum to 1;
+            0 until the class is seen.
     """
 
     mean: Tensor
     spread: Tensor
     n_seen: Tensor
     n_spread: Tensor
+    weight_squares: Tensor
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class FeaturePrior(nn.Module):
         self.register_buffer("spread", torch.zeros(num_classes, feature_dim))
         self.register_buffer("n_seen", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("n_spread", torch.zeros(num_classes, dtype=torch.int64))
+        self.register_buffer("weight_squares", torch.zeros(num_classes))
 
     def standard_deviation(self, rows: Tensor | slice = slice(None)) -> Tensor:
         """sigma of the given classes (all by default), [..., d]."""
@@ -65,6 +69,15 @@ class FeaturePrior(nn.Module):
     def variance(self) -> Tensor:
         """sigma^2 of every class, [C, d]."""
         return self.spread.square() if self.spread_kind == "std" else self.spread
+
+    @property
+    def effective_samples(self) -> Tensor:
+        """[C] Kish's effective sample size of mu_c, in rows: 1 / sum of w^2; 0 if never seen.
+
+        So many rows of equal weight would give a mean as sure. Batches long past weigh nothing:
+        with n rows a batch it goes towards n (2 - m) / m, however many were seen.
+        """
+        return torch.where(self.weight_squares > 0, 1 / self.weight_squares, 0.0)
 
     @torch.no_grad()
     def observe(self, features: Tensor, labels: Tensor, *, m: float) -> None:
@@ -111,6 +124,10 @@ class FeaturePrior(nn.Module):
         if self.spread_kind == "ew":  # v <- (1 - r)(v + r delta^2) + r var^t, delta = mu^t - mu
             by_rate = spread_rate * (1 - spread_rate) / rate.clamp(min=m).square()
             change.addcmul_(mean_change.square(), by_rate)
+        # The rows' weights: (1 - r) w for those before, r / n for each new one. Summed squares:
+        # q <- (1 - r)^2 q + r^2 / n, as a change -r (2 - r) q + r^2 / n.
+        r, q = rate[:, 0], self.weight_squares.index_select(0, target)
+        self.weight_squares.index_add_(0, target, r * (r / n[:, 0].clamp(min=1) - (2 - r) * q))
         self.mean.index_add_(0, target, mean_change)
         self.spread.index_add_(0, target, change)
         self.n_seen.index_add_(0, target, counted.long())

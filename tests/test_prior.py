@@ -58,6 +58,51 @@ def test_two_steps_by_hand() -> None:
     assert prior.n_seen.tolist() == [3, 1]
 
 
+def test_the_effective_sample_size_by_hand() -> None:
+    prior = FeaturePrior(3, 1)
+    assert prior.effective_samples.tolist() == [0, 0, 0]
+    prior.observe(torch.rand(5, 1), torch.tensor([0, 0, 0, 0, 1]), m=0.5)
+    # Four rows of weight 1/4, and a single one of weight 1.
+    assert prior.effective_samples.tolist() == [4, 1, 0]
+    prior.observe(torch.rand(3, 1), torch.tensor([0, 1, 1]), m=0.5)
+    # Class 0: 4 x 1/8 and 1/2: 1 / (4/64 + 1/4) = 3.2: one row of half the weight is a loss.
+    # Class 1: 1/2 and 2 x 1/4: 1 / (1/4 + 2/16) = 8/3. The average is of the same weights.
+    assert prior.effective_samples.tolist() == pytest.approx([3.2, 8 / 3, 0])
+    prior.observe(torch.rand(1, 1), torch.tensor([0]), m=0.5)
+    assert prior.effective_samples.tolist() == pytest.approx([1 / (5 / 64 + 1 / 4), 8 / 3, 0])
+
+
+def test_the_effective_sample_size_settles_however_many_are_seen() -> None:
+    """n (2 - m) / m for n rows a batch."""
+    prior = FeaturePrior(1, 1).double()
+    for _ in range(200):
+        prior.observe(torch.rand(3, 1), torch.tensor([0, 0, 0]), m=0.1)
+    assert prior.effective_samples.item() == pytest.approx(3 * 1.9 / 0.1)
+    assert prior.n_seen.item() == 600
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    batches=st.lists(st.lists(st.integers(-1, 4), max_size=9), min_size=1, max_size=6),
+    m=st.floats(0.01, 1),
+)
+def test_the_effective_sample_size_is_that_of_the_weights_in_the_mean(
+    batches: list[list[int]], m: float
+) -> None:
+    """One-hot rows make the mean the list of the weights themselves: Kish is 1 / sum of w^2."""
+    rows = sum(map(len, batches))
+    prior, row = FeaturePrior(4, max(1, rows)).double(), 0
+    for labels in batches:
+        x = torch.eye(max(1, rows), dtype=torch.float64)[row : row + len(labels)]
+        prior.observe(x, torch.tensor(labels, dtype=torch.int64), m=m)
+        row += len(labels)
+    seen = prior.n_seen > 0
+    expected = torch.where(seen, 1 / prior.mean.square().sum(dim=1), 0.0)
+    torch.testing.assert_close(prior.effective_samples, expected)
+    assert bool((prior.effective_samples <= prior.n_seen * (1 + 1e-9)).all())
+    torch.testing.assert_close(prior.mean.sum(dim=1), seen.double())
+
+
 def test_single_keep_waits_for_two_rows() -> None:
     prior = FeaturePrior(1, 1, single="keep")
     for value in (4.0, 6.0):
