@@ -1,0 +1,316 @@
+// A cloud of up to some 50,000 points that one can walk through: WebGL2 below, outlines, lasso and
+// marks above. It draws when something changed and is in view, and nothing else ever.
+
+import { element, readTheme, setHidden, setText } from "./dom.js";
+import { Drawing } from "./drawing.js";
+import { Camera } from "./point_cloud_camera.js";
+import { wantsMotion } from "./point_cloud_glide.js";
+import { Grid } from "./point_cloud_grid.js";
+import { KEYS_TEXT, press } from "./point_cloud_keys.js";
+import { Overlay } from "./point_cloud_overlay.js";
+import { Pointer } from "./point_cloud_pointer.js";
+import { Points } from "./point_cloud_points.js";
+import { Renderer } from "./point_cloud_renderer.js";
+
+const REACH = 8; // CSS pixels from a point within which it is met, beside half its size
+const MOVE = 220; // milliseconds of a move of the view that a person asked for
+const SIZES = [[2000, 8], [8000, 6], [20000, 5], [Infinity, 4]]; // points up to which: CSS pixels
+const GROWTH = 0.3; // power of the magnification by which points grow when one goes nearer
+const LARGEST = 2.5; // times their size
+const SHARPEST = { few: 2, many: 1.25, at: 20000 }; // device pixels to a CSS pixel at most
+const PICTURE = 2; // of a picture to keep
+const NO_WEBGL = "This browser shows no WebGL2 graphics, which the points need: turn on its hardware acceleration or use a newer one.";
+const LOST = "The browser took the graphics memory back; the points return with it, or when the page is loaded anew.";
+
+export class PointCloud {
+  // Callbacks may be left out. `onTool` hears of a tool that was chosen by keyboard.
+  constructor(host, { label = "Points", onHover, onSelect, onPick, onView, onTool } = {}) {
+    this.tell = { onHover, onSelect, onPick, onView, onTool };
+    this.node = element("div", "fasa-cloud");
+    this.trouble = element("p", "fasa-cloud-trouble");
+    this.trouble.hidden = true;
+    this.canvas = element("canvas");
+    this.over = element("canvas");
+    this.node.append(this.canvas, this.over, this.trouble);
+    host.append(this.node);
+    this.points = new Points();
+    this.camera = new Camera();
+    this.overlay = new Overlay(this.over);
+    this.tool = "pan";
+    this.theme = readTheme(this.node);
+    this.dark = this.theme.dark;
+    this.met = null; // index of the point under the pointer
+    this.selected = false;
+    this.listen(label);
+    try {
+      this.renderer = new Renderer(this.canvas);
+    } catch {
+      this.say(NO_WEBGL);
+    }
+    this.drawing = new Drawing(this.node, () => this.render());
+  }
+
+  listen(label) {
+    const { node } = this;
+    this.listeners = new AbortController();
+    const { signal } = this.listeners;
+    Object.assign(node, { tabIndex: 0, role: "application" });
+    node.setAttribute("aria-label", `${label}. ${KEYS_TEXT}`);
+    node.setAttribute("aria-roledescription", "scatter plot");
+    node.addEventListener("keydown", (event) => press(this, event) && event.preventDefault(), { signal });
+    this.pointer = new Pointer(this, signal);
+    const lost = (event) => {
+      event.preventDefault(); // else it is never restored
+      this.say(LOST);
+    };
+    const restored = () => {
+      this.say("");
+      this.renderer.build();
+      this.ask();
+    };
+    this.canvas.addEventListener("webglcontextlost", lost, { signal });
+    this.canvas.addEventListener("webglcontextrestored", restored, { signal });
+  }
+
+  say(trouble) {
+    setText(this.trouble, trouble);
+    setHidden(this.trouble, !trouble);
+    this.canvas.hidden = trouble !== "";
+  }
+
+  // What is shown -------------------------------------------------------------------------------
+
+  // `keys`: texts or numbers, the same for the same thing before and after; points whose key is
+  // known glide to their new place within `animate` milliseconds, new ones fade in. Points without a
+  // place (NaN) are not there. The arrays are kept, not copied.
+  setPoints({ count, x, y, keys, animate = 0 }) {
+    const milliseconds = wantsMotion() ? animate : 0;
+    this.overlay.settle(this.points);
+    this.points.replace({ count, x, y, keys }, milliseconds);
+    this.camera.follow(this.points.bounds(), milliseconds);
+    this.renew("places");
+    if (this.met !== null) this.meet(...this.metAt);
+  }
+
+  // Any of `colors` (RGBA; an alpha of 0 hides the point), `open`, `dim` and `size`; what is left out
+  // stays. Without a size the number of points decides.
+  setStyle({ colors, open, dim, size }) {
+    const given = Object.entries({ colors, open, dim, size }).filter(([, value]) => value !== undefined);
+    this.points.setStyle(Object.fromEntries(given));
+    this.renew("looks");
+  }
+
+  setEllipses(ellipses) {
+    this.overlay.setEllipses(ellipses, this.points);
+    this.ask();
+  }
+
+  // Rings a point, say the same object in another cloud; null takes the ring away.
+  setMark(index) {
+    this.overlay.mark = index;
+    this.ask();
+  }
+
+  // The ground changed; the colours of outlines' names, marks and lasso are read anew.
+  setDark(dark) {
+    this.dark = dark;
+    this.theme = readTheme(this.node);
+    this.ask();
+  }
+
+  setTool(tool, byPerson = false) {
+    this.tool = tool;
+    this.node.dataset.tool = tool;
+    if (byPerson) this.tell.onTool?.(tool);
+  }
+
+  // {x, y, scale, fitted}: the middle in data units, CSS pixels per data unit, and whether the view
+  // is the one that shows all (it then follows the points; any other stays as it is).
+  view() {
+    return this.camera.view();
+  }
+
+  // A view, or null for all points.
+  setView(view) {
+    if (!view || view.fitted) return this.resetView();
+    this.camera.set(view);
+    return this.ask();
+  }
+
+  resetView() {
+    this.camera.fit();
+    this.ask();
+  }
+
+  resize() {
+    this.ask();
+  }
+
+  // Drawing -------------------------------------------------------------------------------------
+
+  renew(what) {
+    this.grid = null;
+    this.renderer?.renew(what);
+    this.ask();
+  }
+
+  ask() {
+    this.drawing?.ask();
+  }
+
+  // Diameter of a point in CSS pixels.
+  size() {
+    const { size = SIZES.find(([most]) => this.points.count <= most)[1] } = this.points.style;
+    return size * Math.min(LARGEST, Math.max(1, this.camera.magnification() ** GROWTH));
+  }
+
+  ratio() {
+    return Math.min(devicePixelRatio, this.points.count > SHARPEST.at ? SHARPEST.many : SHARPEST.few);
+  }
+
+  // False: others may draw in the same frame, one picture of points is quickly drawn.
+  render() {
+    if (!this.renderer || this.renderer.lost) return false;
+    this.camera.resize(this.node.clientWidth, this.node.clientHeight);
+    const now = performance.now();
+    const gliding = this.points.glide.step(now);
+    const moving = this.camera.step(now);
+    this.paint({ ratio: this.ratio() });
+    if (gliding || moving) this.ask();
+    return false;
+  }
+
+  paint({ ratio, passing = true }) {
+    const look = { ratio, passing, theme: this.theme, size: this.size(), dark: this.dark };
+    this.renderer.draw(this.points, this.camera, look);
+    this.overlay.draw(this.points, this.camera, look);
+  }
+
+  // A PNG of what is in view, on its ground.
+  async picture() {
+    const sheet = element("canvas");
+    const { width, height } = this.camera;
+    Object.assign(sheet, { width: width * PICTURE, height: height * PICTURE });
+    const context = sheet.getContext("2d");
+    context.fillStyle = this.theme.background;
+    context.fillRect(0, 0, sheet.width, sheet.height);
+    if (this.renderer && !this.renderer.lost && width) {
+      this.paint({ ratio: PICTURE, passing: false });
+      context.drawImage(this.canvas, 0, 0, sheet.width, sheet.height);
+      if (!this.over.hidden) context.drawImage(this.over, 0, 0, sheet.width, sheet.height);
+      this.ask();
+    }
+    return new Promise((done) => sheet.toBlob(done, "image/png"));
+  }
+
+  // What a person does --------------------------------------------------------------------------
+
+  pan(right, down) {
+    this.camera.pan(right, down);
+    this.viewed();
+  }
+
+  zoom(factor, left, top) {
+    this.camera.zoom(factor, left, top);
+    this.viewed();
+  }
+
+  fit() {
+    this.camera.fit(wantsMotion() ? MOVE : 0);
+    this.viewed();
+  }
+
+  viewed() {
+    this.ask();
+    const { move } = this.camera;
+    this.tell.onView?.(move ? { ...move.to, fitted: true } : this.view());
+  }
+
+  nearest(left, top) {
+    this.grid ??= new Grid(this.points);
+    const [x, y] = this.camera.toData(left, top);
+    return this.grid.nearest(x, y, (REACH + this.size() / 2) / this.camera.scale);
+  }
+
+  // The pointer is at a place of the cloud, and at one of the window.
+  meet(left, top, clientX, clientY) {
+    this.metAt = [left, top, clientX, clientY];
+    this.show(this.nearest(left, top));
+  }
+
+  leave() {
+    this.show(null);
+  }
+
+  show(index) {
+    if (index === this.met) return;
+    this.met = index;
+    this.node.toggleAttribute("data-met", index !== null);
+    this.setMark(index);
+    const [, , clientX, clientY] = this.metAt ?? [];
+    this.tell.onHover?.(index, clientX, clientY);
+  }
+
+  // A click; with the lasso in hand one beside all points clears the selection.
+  pick(left, top) {
+    const index = this.nearest(left, top);
+    if (index !== null) this.tell.onPick?.(index);
+    else if (this.tool === "lasso") this.clear();
+  }
+
+  // Fingers do not hover: the first tap on a point reads it, the next one chooses it.
+  touch(left, top, clientX, clientY) {
+    const before = this.met;
+    this.meet(left, top, clientX, clientY);
+    if (this.met === null || this.met === before) this.pick(left, top);
+  }
+
+  lasso(corners) {
+    this.overlay.lasso = corners;
+    this.ask();
+  }
+
+  closeLasso(corners) {
+    this.grid ??= new Grid(this.points);
+    this.select(this.grid.inside(corners.map(([left, top]) => this.camera.toData(left, top))));
+  }
+
+  selectView() {
+    const { width, height } = this.camera;
+    this.closeLasso([[0, 0], [width, 0], [width, height], [0, height]]);
+  }
+
+  select(indices) {
+    this.selected = indices.length > 0;
+    this.tell.onSelect?.(indices);
+  }
+
+  // True when there was something to clear.
+  clear() {
+    const something = this.selected || this.met !== null || this.tool === "lasso";
+    this.leave();
+    if (this.selected) this.select(new Uint32Array(0));
+    else if (this.tool === "lasso") this.setTool("pan", true);
+    return something;
+  }
+
+  readMiddle() {
+    const { left, top } = this.node.getBoundingClientRect();
+    const { width, height } = this.camera;
+    this.grid ??= new Grid(this.points);
+    const index = this.grid.nearest(this.camera.x, this.camera.y, Math.hypot(width, height) / 2 / this.camera.scale);
+    if (index === null) return;
+    if (index === this.met) return this.tell.onPick?.(index);
+    const [right, down] = this.camera.toScreen(...this.points.place(index));
+    this.metAt = [right, down, left + right, top + down];
+    this.show(index);
+  }
+
+  dispose() {
+    this.listeners.abort();
+    this.drawing.stop();
+    this.renderer?.dispose();
+    this.renderer = null;
+    this.node.remove();
+  }
+}
