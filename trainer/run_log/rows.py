@@ -17,6 +17,7 @@ METHODS = ("pca", "umap", "umap_real")
 # What is measured of virtual beside real features; docs/feature_space.md defines each.
 MEASURES = (
     "frechet_distance",
+    "frechet_distance_real",
     "neighbours_virtual",
     "neighbours_holdout",
     "accuracy_virtual",
