@@ -13,9 +13,13 @@ from app.looks import FREQUENCY_NAMES
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the class table: which newest snapshot it shows, and how.
+    """A column of a class table: which newest values it shows, and how.
 
-    A column without a `want` holds words that come by another way (`app/class_reasons.py`).
+    Attributes:
+        want: rows of the live route.
+        measure: or a name among the `measures` that come with the table's reasons.
+        missing: why a number may be missing, shown where it is.
+        weak_below: numbers below it are marked as weak.
     """
 
     key: str
@@ -24,6 +28,9 @@ class Column:
     want: str = ""
     style: Literal["number", "factor", "group", "percent", "words"] = "number"
     transform: Transform = ""
+    measure: str = ""
+    missing: str = ""
+    weak_below: float = 0.0
 
 
 PROBABILITY = Column(
@@ -51,10 +58,14 @@ CLASS_COLUMNS = (
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The class table: one row a class, newest values, pins marked."""
+    """A class table: one row a class, newest values, pins marked.
+
+    `reasons` is the route of what is said of each class in words: `reasons`, `measures` or none.
+    """
 
     columns: tuple[Column, ...]
     caption: str
+    reasons: str = ""
     key: str = "classes"
     title: str = "Classes"
     empty: str = "The classes are not known yet: the trainer names them when it starts."
@@ -72,6 +83,7 @@ def class_table(*, fasa: bool) -> ClassTable:
             "Newest values of every class. p is given as virtual features to expect in 1,000 "
             "steps; why says what its super-group's hold-out loss did in the last adaptation "
             "(section 3.3). A heading sorts, a row pins its class.",
+            reasons="reasons",
         )
     return ClassTable(
         (*CLASS_COLUMNS, WEIGHT_NORM, AP),

@@ -18,10 +18,11 @@ from app.feature_measures import (
     NEGATIVE,
     NEIGHBOURS,
     VIRTUAL,
+    Newest,
     Topic,
+    counted,
     epochs_done,
     group_value,
-    judged,
     moment_words,
     per_class,
 )
@@ -45,23 +46,27 @@ class Shown:
     Attributes:
         name: of it, as text.
         value: of a measure's row, None where it could not be judged.
-        among: of how many classes, in words; "" for a class.
+        among: the mean of how many classes, given all measures of a snapshot; "" for a class.
     """
 
     name: str
     look: Look
     value: Callable[[MeasureRow], float | None]
-    among: Callable[[MeasureRow], str]
+    among: Callable[[Newest, str], str]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One measure of one group or class over epochs; oldest first."""
+    """One measure of one group or class over epochs; oldest first.
+
+    `among` says how many classes each value is the mean of.
+    """
 
     shown: Shown
     whose: str
     epochs: Sequence[float]
     rows: Sequence[MeasureRow]
+    among: Sequence[str]
 
     @property
     def values(self) -> list[float | None]:
@@ -80,7 +85,7 @@ def accuracy(asked: Asked) -> Figure:
 
 
 def frechet(asked: Asked) -> Figure:
-    """Fréchet distance between virtual and held-out real features."""
+    """Fréchet distance of virtual and of trained-on real features to held-out ones."""
     return measured(asked, FRECHET)
 
 
@@ -125,8 +130,8 @@ def shown_groups(categories: Sequence[CategoryRow]) -> list[Shown]:
     def group(letter: str, name: str) -> Shown:
         total = sum(row.frequency == letter for row in categories)
 
-        def among(row: MeasureRow) -> str:
-            return f"{judged(row, categories, letter):,} of {total:,} classes"
+        def among(rows: Newest, measure: str) -> str:
+            return f"{int(counted(rows, measure, categories, letter).sum()):,} of {total:,} classes"
 
         return Shown(name, FREQUENCY_LOOKS[letter], lambda row: group_value(row, name), among)
 
@@ -142,7 +147,7 @@ def shown_classes(pins: Sequence[int], categories: Sequence[CategoryRow]) -> lis
             number = float(per_class(row, len(categories))[index])
             return number if number == number else None  # NaN is not judged
 
-        return Shown(categories[index].name, look, value, lambda _: "")
+        return Shown(categories[index].name, look, value, lambda rows, measure: "")
 
     looks = pin_looks([categories[index].frequency for index in pins])
     return [one(index, look) for index, look in zip(pins, looks, strict=True)]
@@ -164,12 +169,16 @@ def over_epochs(
         epochs: where a row lies on the x axis.
         dark: whether the ground is.
     """
+    moments: dict[int, dict[str, MeasureRow]] = {}
+    for row in rows:
+        moments.setdefault(row.snapshot_id, {})[row.name] = row
     curves = [
-        Curve(one, whose, [epochs(row) for row in own], own)
+        Curve(one, whose, [epochs(row) for row in own], own,
+              [one.among(moments[row.snapshot_id], name) for row in own])
         for one in shown
         for name, whose in topic.measures.items()
         if (own := [row for row in rows if row.name == name])
-    ]
+    ]  # fmt: skip
     if not any(value is not None for curve in curves for value in curve.values):
         return Figure()
     panels = len(topic.measures) > 1
@@ -195,7 +204,6 @@ def _line(curve: Curve, panel: str, dark: bool) -> dict[str, Any]:
     dash = ("dash" if virtual else "solid") if panel else look.dash
     name = escape(curve.whose if panel else curve.shown.name, quote=False)
     axis = "" if panel in ("", "1") else panel
-    among = [curve.shown.among(row) for row in curve.rows]
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -208,7 +216,7 @@ def _line(curve: Curve, panel: str, dark: bool) -> dict[str, Any]:
         "yaxis": f"y{axis}",
         "line": {"color": color, "dash": dash, "width": 2},
         "marker": {"symbol": symbol, "size": 6, "color": color},
-        "text": [f", {words}" if words else "" for words in among],
+        "text": [f", {words}" if words else "" for words in curve.among],
         "hovertemplate": f"%{{y:.3~g}}%{{text}}<extra>{name.replace('%{', '% {')}</extra>",
     }
 
@@ -234,7 +242,7 @@ def _title(text: str) -> dict[str, Any]:
 
 
 def _y_axis(topic: Topic) -> dict[str, Any]:
-    return {"range": [-0.04, 1.04]} if topic.share else {"rangemode": "tozero"}
+    return {"range": [-0.04, 1.04]} if topic.share else {"rangemode": "tozero", "zeroline": True}
 
 
 def _one_layout(topic: Topic) -> dict[str, Any]:
@@ -298,7 +306,7 @@ def _note(curves: Sequence[Curve], panels: bool) -> str:
     """'After epoch 7: rare: held-out real 0.61 (4 of 9 classes), virtual 0.82 (...); ...'"""
     said: dict[str, list[str]] = {}
     for curve in curves:
-        value, among = curve.values[-1], curve.shown.among(curve.rows[-1])
+        value, among = curve.values[-1], curve.among[-1]
         number = "not to be judged" if value is None else f"{value:.3g}"
         counted = f" ({among})" if among and value is not None else ""
         words = f"{curve.whose} {number}{counted}" if panels else f"{number}{counted}"

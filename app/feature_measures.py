@@ -17,7 +17,7 @@ from trainer.run_log.rows import FEWEST_OBJECTS, CategoryRow, MeasureRow, Run
 
 Newest = Mapping[str, MeasureRow]  # by name, all of one snapshot
 
-VIRTUAL, HELD_OUT = "virtual", "held-out real"
+VIRTUAL, HELD_OUT, TRAINED_ON = "virtual", "held-out real", "real, trained on"
 SIZE = "effective_sample_size"
 
 
@@ -41,19 +41,14 @@ class Topic:
     measures: Mapping[str, str]
     share: bool = True
 
-    @property
-    def virtual_only(self) -> bool:
-        """Whether nothing of it is known without virtual features."""
-        return HELD_OUT not in self.measures.values()
-
 
 NEIGHBOURS = Topic(
     "feature_neighbours",
     "Own-class neighbours",
     "share of own class, 0 to 1",
-    "Of virtual and of held-out real features: the share whose nearest real features are of their "
-    "own class. On the manifold the two lines lie together; virtual ones far below are off it, far "
-    "above they sit closer to the middle of their class than real objects do.",
+    "Of virtual and of held-out real features: the share of their 3 nearest real training features "
+    "that is of their own class. On the manifold the two lines lie together; virtual ones far "
+    "below are off it, far above they sit closer to the middle of their class than real ones do.",
     {"neighbours_holdout": HELD_OUT, "neighbours_virtual": VIRTUAL},
 )
 ACCURACY = Topic(
@@ -67,11 +62,12 @@ ACCURACY = Topic(
 )
 FRECHET = Topic(
     "feature_frechet",
-    "Fréchet distance",
-    "squared Fréchet distance, feature units²",
-    "Squared Fréchet distance between the Gaussians fitted to virtual and to held-out real "
-    "features; 0 where both have the same mean and spread.",
-    {"frechet_distance": VIRTUAL},
+    "Fréchet distance to held-out real features",
+    "squared distance, feature units²",
+    "Squared Fréchet distance of virtual and of real training features to the held-out ones of "
+    "their class, what chance adds taken off: so near 0, and below, is no distance. On the "
+    "manifold virtual ones are no farther than real ones.",
+    {"frechet_distance_real": TRAINED_ON, "frechet_distance": VIRTUAL},
     share=False,
 )
 NEGATIVE = Topic(
@@ -83,6 +79,13 @@ NEGATIVE = Topic(
     {"negative_share": VIRTUAL},
 )
 TOPICS = (NEIGHBOURS, ACCURACY, FRECHET, NEGATIVE)
+COUNTERPARTS = {
+    name: other
+    for topic in TOPICS
+    for name in topic.measures
+    for other in topic.measures
+    if other != name
+}
 
 
 def epochs_done(run: Run, step: int, epoch: int) -> float:
@@ -98,13 +101,19 @@ def moment_words(epochs: float) -> str:
     return f"After epoch {whole}" if abs(epochs - whole) < 0.01 else f"After {epochs:.1f} epochs"
 
 
-def judged(row: MeasureRow | None, categories: Sequence[CategoryRow], letter: str) -> int:
-    """How many classes of a frequency group a measure holds a number of."""
-    values = per_class(row, len(categories))
-    return sum(
-        category.frequency == letter and bool(np.isfinite(value))
-        for category, value in zip(categories, values, strict=True)
-    )
+def counted(
+    newest: Newest, name: str, categories: Sequence[CategoryRow], letter: str
+) -> NDArray[np.bool_]:
+    """[C] the classes that a measure's number of a frequency group is the mean of.
+
+    Those where the same is known of the other features, too; all that are judged where it is so for
+    none of the group.
+    """
+    count = len(categories)
+    members = np.array([row.frequency == letter for row in categories], np.bool_)
+    own = members & np.isfinite(per_class(newest.get(name), count))
+    other = members & np.isfinite(per_class(newest.get(COUNTERPARTS.get(name, name)), count))
+    return own & other if other.any() else own
 
 
 def per_class(row: MeasureRow | None, count: int) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ asks about once a second for what is new and extends the arrays it already holds
     GET /live/runs/ID/categories         JSON: name, frequency and counts of the C classes
     GET /live/runs/ID/marks              JSON: what happened in the run, see `app/events.py`
     GET /live/runs/ID/reasons            JSON: why p changed, see `app/class_reasons.py`
+    GET /live/runs/ID/measures           JSON: of features by class, see `app/measure_routes.py`
     GET /live/runs/ID/diagnosis          JSON: what is wrong, see `app/diagnosis_route.py`
     GET /live/runs/ID/figures/NAME       JSON or CSV: see `app/figure_routes.py`
     GET /live/runs/ID/detections, ...    see `app/detection_routes.py`
@@ -73,6 +74,7 @@ from app.figure_routes import figure_routes
 from app.live_answers import NO_STORE, WantError, asked_run, endpoint, whole_number
 from app.live_frames import FREQUENCIES, encode, parse_want
 from app.live_rows import Answers
+from app.measure_routes import measure_routes
 from app.run_summary import Summaries
 from app.source import Source
 from app.sparklines import Sparklines
@@ -131,6 +133,7 @@ class LiveData:
             *figure_routes(lambda: self.open().reader),
             *diagnosis_routes(lambda: self.open().reader, self._source.path),
             *reason_routes(lambda: self.open().reader),
+            *measure_routes(lambda: self.open().reader),
             *DetectionRoutes(lambda: self.open().reader).routes(),
             *FeatureRoutes(lambda: self.open().reader).routes(),
         ]

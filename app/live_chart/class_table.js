@@ -31,7 +31,9 @@ export class ClassTableView {
     this.sort = { key: "instances", down: true };
     this.chosen = new Set(FREQUENCIES.map(([letter]) => letter));
     this.classes = null;
-    this.reasons = null; // {reasons: [[words, sentence]], of_class: [C]}, see app/class_reasons.py
+    // {reasons: [[words, sentence]], of_class: [C], measures?: {name: [C]}}, see app/class_reasons.py
+    // and app/measure_routes.py
+    this.reasons = null;
     const card = element("section", "fasa-card");
     this.title = element("h3", "fasa-title");
     const bar = element("div", "fasa-tools");
@@ -144,7 +146,8 @@ export class ClassTableView {
     }
   }
 
-  // Names are fetched when the trainer has named them; reasons, when an epoch was adapted since.
+  // Names are fetched when the trainer has named them; reasons, when an epoch was adapted or
+  // features were measured since.
   async onState() {
     const run = this.following?.poller.state;
     if (!run) return;
@@ -153,11 +156,12 @@ export class ClassTableView {
       if (this.gone) return;
       this.arrange();
     }
-    const version = `${run.rewinds} ${run.versions.epoch} ${run.classes}`;
-    if (!this.columns.some(({ key }) => key === "why") || version === this.version) return;
+    const { base, spec } = this.data;
+    const version = `${run.rewinds} ${run.versions.epoch} ${run.versions.feature} ${run.classes}`;
+    if (!spec.reasons || version === this.version) return;
     this.version = version;
     try {
-      const reasons = await (await get(`${this.data.base}/live/runs/${this.data.run}/reasons`)).json();
+      const reasons = await (await get(`${base}/live/runs/${this.data.run}/${spec.reasons}`)).json();
       if (this.gone || version !== this.version) return;
       this.reasons = reasons;
       this.arrange();
@@ -186,7 +190,7 @@ export class ClassTableView {
     const sentence = this.reason(this.explained)[1];
     const known = name !== undefined && sentence !== "";
     setText(this.sentence, known ? `${name}: ${sentence}` : "Point at a class, or go to it with the arrow keys, to read why.");
-    setHidden(this.story, !known);
+    setHidden(this.story, !known || this.data.spec.reasons !== "reasons");
     if (!known) return;
     const twice = names.indexOf(name) !== names.lastIndexOf(name); // such a one goes by its index, too
     const { base, run } = this.data;
@@ -199,6 +203,7 @@ export class ClassTableView {
     if (column.key === "frequency") return "fcr".indexOf(this.classes.frequency[index]);
     if (column.key === "instances") return this.classes.instances[index];
     if (column.key === "why") return this.reason(index)[0] || NaN; // without one: last
+    if (column.measure) return this.reasons?.measures[column.measure]?.[index] ?? NaN;
     const row = this.following.table(column.want)?.values[0];
     const value = row ? row[index] : NaN;
     return column.transform === "per_thousand" ? value * 1000 : value;
@@ -310,6 +315,8 @@ export class ClassTableView {
         if (column.style === "factor" && Number.isFinite(value) && value !== 1) {
           cell.className = value > 1 ? "fasa-up" : "fasa-down";
         }
+        if (Number.isNaN(value)) cell.title = column.missing;
+        if (value < column.weak_below) cell.prepend(element("span", "fasa-weak", "weak"), " ");
       }
       row.append(cell);
     }
