@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from app.figure_routes import plain
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import (
     FEWEST_OBJECTS,
@@ -67,11 +68,17 @@ def object_columns(objects: Sequence[FeatureObject], num_classes: int) -> dict[s
                 f"run of {num_classes} classes: delete this run, it was not written by this "
                 "program."
             )
+    boxes = np.array([row[4:] for row in objects], np.float64).reshape(-1, 4)
+    if not np.isfinite(boxes).all():
+        raise RunLogError(
+            "A probe object's box is not finite: delete this run, it was not written by this "
+            "program."
+        )
     return {
         "class": [row.class_index for row in objects],
         "holdout": [int(row.split == "holdout") for row in objects],
         "image": [row.image_id for row in objects],
-        "box": [[_tenth(side) for side in row[4:]] for row in objects],
+        "box": boxes.round(1).tolist(),
     }
 
 
@@ -85,16 +92,16 @@ def snapshot_rows(
         if one.snapshot_id in methods and one.method in METHODS:
             methods[one.snapshot_id][one.method] = {
                 "state": one.state,
-                "seconds": one.seconds,
+                "seconds": _number(one.seconds),
                 "error": one.error,
-                "parameters": one.parameters,
+                "parameters": plain(one.parameters),
             }
     return [
         {
             "id": head.id,
             "step": head.step,
             "epoch": head.epoch,
-            "time": head.wall_time,
+            "time": _number(head.wall_time),
             "objects": head.num_objects,
             "classes": head.num_classes,
             "virtual": head.num_virtual,
@@ -183,10 +190,6 @@ def first_epochs(epochs: NDArray[np.int64], counts: NDArray[Any]) -> NDArray[np.
     is_seen = counts > 0
     first = epochs[is_seen.argmax(axis=0)]
     return np.where(is_seen.any(axis=0), first, NEVER)
-
-
-def _tenth(pixels: float) -> float | None:
-    return round(pixels, 1) if math.isfinite(pixels) else None
 
 
 def _number(value: Any) -> float | None:

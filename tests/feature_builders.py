@@ -7,13 +7,14 @@ first snapshot (step 10, epoch 0) class 1 alone has a prior, at the second (step
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detection_builders import jpeg
 from numpy.typing import NDArray
+from PIL import Image
 
 from trainer.run_log.projections import store_measures, store_projection
 from trainer.run_log.rows import FeatureValues
@@ -25,13 +26,20 @@ OBJECT_CLASSES, SPLITS = (0, 1, 1), ("train", "train", "holdout")
 BOX = (1.0, 2.0, 21.04, 32.0)
 
 
+def jpeg(number: int) -> bytes:
+    """A picture of one colour, another one for each of the first 100 numbers."""
+    out = io.BytesIO()
+    Image.new("RGB", (40, 30), (50 + 2 * (number % 100), 120, 200)).save(out, "JPEG")
+    return out.getvalue()
+
+
 def probe_rows(classes: Sequence[int], splits: Sequence[str]) -> list[dict[str, Any]]:
     """One object a class named, each with a picture of its own."""
     return [
         {
             "object_index": index, "class_index": label, "split": split, "image_id": 100 + index,
             "x1": BOX[0], "y1": BOX[1], "x2": BOX[2], "y2": BOX[3],
-            "picture": jpeg([(index, (2, 2, 30 + index, 30))], width=40, height=40),
+            "picture": jpeg(index),
         }
         for index, (label, split) in enumerate(zip(classes, splits, strict=True))
     ]  # fmt: skip
