@@ -38,16 +38,16 @@ class _Features:
     labels: NDArray[np.integer]
     predicted: NDArray[np.integer]
 
-    def where(self, keep: NDArray[np.bool_]) -> _Features:
-        if keep.all():
+    def rows(self, keep: NDArray[np.intp]) -> _Features:
+        if len(keep) == len(self.x):
             return self
         return _Features(self.x[keep], self.labels[keep], self.predicted[keep])
 
     def finite(self) -> _Features:
-        return self.where(np.isfinite(self.x).all(axis=1))
+        return self.rows(np.flatnonzero(np.isfinite(self.x).all(axis=1)))
 
     def of(self, label: int) -> NDArray[np.float32]:
-        return self.x[self.labels == label]
+        return self.x[np.flatnonzero(self.labels == label)]
 
 
 def measure(
@@ -80,8 +80,9 @@ def measure(
     real = _Features(
         snapshot.real.astype(np.float32), class_of[snapshot.objects], snapshot.real_predicted
     )
-    is_held_out = held_out[snapshot.objects]
-    holdout, train = real.where(is_held_out).finite(), real.where(~is_held_out).finite()
+    learnt_from = ~held_out[snapshot.objects]
+    train = real.rows(np.flatnonzero(learnt_from)).finite()
+    holdout = real.rows(np.flatnonzero(~learnt_from)).finite()
     virtual = _Features(
         snapshot.virtual.astype(np.float32), snapshot.virtual_classes, snapshot.virtual_predicted
     ).finite()
