@@ -27,7 +27,7 @@ from trainer.run_log.rows import (
 )
 from trainer.run_log.schema import RunLogError
 
-MEGABYTE = 2**20
+MEGABYTE = 1_000_000
 NEVER = np.iinfo(np.int64).max  # no epoch
 NEWEST_STEP = 2**62
 

@@ -19,6 +19,7 @@ Shapes: N real points, P classes with a prior, M virtual points, C classes. The 
     ellipse_class    i4 [P]     whose ellipses follow
     ellipses         f4 [P, 5]  x, y, variance in x, covariance, variance in y of the class's prior
     super_group      i4 [C]     number of each class's group at that moment, -1 without one
+    prior_size       f4 [P]     effective number of RoIs that each prior rests on
 
 The head also holds `snapshot`, `step`, `epoch`, `method` and `parameters`.
 """
@@ -89,12 +90,14 @@ def pack_points(
         "ellipse_class": labels.classes,
         "ellipses": projection.ellipses,
         "super_group": super_group,
+        "prior_size": labels.prior_size,
     }
     objects, virtual = len(labels.objects), len(labels.virtual_classes)
     shapes = {
         "real": (objects, 2), "virtual": (virtual, 2), "real_predicted": (objects,),
         "virtual_predicted": (virtual,), "real_loss": (objects,), "virtual_loss": (virtual,),
         "ellipses": (len(labels.classes), 5), "super_group": (num_classes,),
+        "prior_size": (len(labels.classes),),
     }  # fmt: skip
     below = {
         "objects": num_objects, "ellipse_class": num_classes,

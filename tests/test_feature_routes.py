@@ -126,7 +126,7 @@ def test_bounds_of_the_cost_are_the_configuration_s(client: TestClient, run: Syn
     config = {"feature_megabytes": 2, "feature_share": 0.02}
     change(run, "UPDATE runs SET config = ?", json.dumps(config))
     cost = overview(client)["cost"]
-    assert (cost["most_bytes"], cost["most_share"]) == (2 * 2**20, 0.02)
+    assert (cost["most_bytes"], cost["most_share"]) == (2_000_000, 0.02)
     change(run, "UPDATE runs SET config = ?", json.dumps({"feature_megabytes": "many"}))
     assert overview(client)["cost"]["most_bytes"] is None
 
@@ -173,6 +173,7 @@ def test_points_carry_what_was_stored(
         "virtual_predicted": values.virtual_predicted, "real_loss": values.real_loss,
         "virtual_loss": values.virtual_loss, "ellipse_class": [0, 1],
         "ellipses": places["ellipses"], "super_group": [0, 0, -1],
+        "prior_size": values.prior_size,
     }  # fmt: skip
     assert list(arrays) == list(wanted)
     for name, value in wanted.items():

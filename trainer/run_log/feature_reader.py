@@ -29,7 +29,7 @@ _HEAD = (
 # Name -> kind of its numbers.
 _LABELS = {
     "objects": "i4", "real_predicted": "i4", "real_loss": "f4", "classes": "i4",
-    "virtual_predicted": "i4", "virtual_loss": "f4",
+    "prior_size": "f4", "virtual_predicted": "i4", "virtual_loss": "f4",
 }  # fmt: skip
 _MEASURE = (
     "m.snapshot_id, s.step, s.epoch, m.name, m.per_class, m.groups FROM feature_measures AS m"

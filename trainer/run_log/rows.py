@@ -263,6 +263,7 @@ class FeatureLabels:
     real_predicted: NDArray[np.int32]
     real_loss: NDArray[np.float32]
     classes: NDArray[np.int32]
+    prior_size: NDArray[np.float32]
     virtual_per_class: int
     virtual_predicted: NDArray[np.int32]
     virtual_loss: NDArray[np.float32]
