@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+from snapshot_builders import feature_values
 
 from trainer.run_log.commands import pending_commands, queue_run, send_command, set_tags
+from trainer.run_log.projections import store_measures, store_projection
+from trainer.run_log.reader import RunLogReader
 from trainer.run_log.writer import RunLogWriter
 
 NUM_CLASSES = 5
@@ -53,8 +56,12 @@ def fill(path: Path) -> Path:
             box = {"x1": 0.0, "y1": 1.0, "x2": 2.0, "y2": 3.0, "picture": b"jpeg"}
             probe = {"object_index": 0, "class_index": 1, "split": "train", "image_id": 7}
             writer.feature_probes([{**probe, **box}])
-            features = np.arange(6, dtype=np.float16).reshape(1, 6)
-            writer.feature_snapshot("real", np.zeros(1, np.int32), features, step=2, epoch=0)
+            features = feature_values(
+                objects=1, real=np.arange(3, dtype=np.float16)[None], real_predicted=np.array([2])
+            )
+            writer.feature_snapshot(features, step=2, epoch=0)
+            assert writer.flush()
+            _project(path, run_id)
             mask = {"size": [4, 5], "counts": "0220008"}
             found = {"class": 2, "box": [0.0, 0.0, 3.0, 2.0], "mask": mask}
             image = {"index": 0, "image_id": 7, "width": 5, "height": 4, "judged": None}
@@ -69,3 +76,18 @@ def fill(path: Path) -> Path:
         send_command(path, run_id, "pause")
         set_tags(path, run_id, ["ablation"])
     return path
+
+
+def _project(path: Path, run_id: int) -> None:
+    """What the projector makes of the run's only snapshot."""
+    with RunLogReader(path) as reader:
+        (head,) = reader.features.heads(run_id)
+    store_projection(
+        path, run_id, head.id, "pca", seconds=0.5, parameters={"seed": 0},
+        real=np.zeros((head.num_objects, 2), np.float32),
+        virtual=np.ones((head.num_virtual, 2), np.float32),
+        ellipses=np.full((head.num_classes, 5), np.nan, np.float32),
+    )  # fmt: skip
+    shares = np.array([np.nan, 0.5, np.nan, 0.25, np.nan], np.float32)
+    groups = {"all": 0.375, "rare": 0.25, "common": 0.5, "frequent": None}
+    store_measures(path, run_id, head.id, {"negative_share": (shares, groups)})

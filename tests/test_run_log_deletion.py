@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from snapshot_builders import feature_values
 
 from trainer.run_log.commands import (
     claim_run,
@@ -66,16 +67,16 @@ def write(path: Path, run_id: int) -> None:
         writer.prediction_images([IMAGE])
         writer.predictions([{"image_index": 0, "detections": []}], step=1, epoch=0)
         writer.register_categories([CATEGORY])
-        features = np.zeros((50, 1024), np.float16)
-        writer.feature_snapshot("real", np.zeros(50, np.int32), features, step=1, epoch=0)
+        features = feature_values(objects=50, feature_dim=1024)
+        writer.feature_snapshot(features, step=1, epoch=0)
         writer.class_vectors({"score": np.zeros(1, np.float32)}, step=1, epoch=0)
         writer.status("crashed")
 
 
 def fill(writer: RunLogWriter, megabytes: float) -> None:
     for step in range(int(megabytes * 1e6 / 50_000)):
-        features = np.full((1, 25_000), step % 1000, np.float16)
-        writer.feature_snapshot("virtual", np.zeros(1, np.int32), features, step=step, epoch=0)
+        features = feature_values(objects=1, classes=(), feature_dim=25_000, seed=step)
+        writer.feature_snapshot(features, step=step, epoch=0)
         writer.scalars({f"loss/{number}": step for number in range(20)}, step=step, epoch=0)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from snapshot_builders import feature_values
 
 from trainer.run_log.commands import queue_run, send_command
 from trainer.run_log.history import HISTORY, PART_BYTES
@@ -44,7 +45,7 @@ WRITES: dict[str, Write] = {
     "adaptation": lambda writer, step: writer.adaptation(REPORT, step=step, epoch=0),
     "event": lambda writer, step: writer.event("note", "x", step=step, epoch=0),
     "feature_snapshot": lambda writer, step: writer.feature_snapshot(
-        "real", np.zeros(1, np.int32), np.full((1, 2), step, np.float16), step=step, epoch=0
+        feature_values(seed=step), step=step, epoch=0
     ),
     "predictions": lambda writer, step: writer.predictions(
         [{"image_index": 0, "detections": [{"score": step / 100}]}], step=step, epoch=0

@@ -99,8 +99,8 @@ def test_what_is_not_there_is_empty(reader: RunLogReader) -> None:
         reader.class_fields(99),
         reader.attempts(99),
         reader.checkpoints(99),
-        reader.feature_probes(99),
-        reader.feature_snapshots(99),
+        reader.features.probes(99),
+        reader.features.snapshots(99),
     ):
         assert rows == []
 
@@ -152,8 +152,8 @@ def test_every_query_goes_through_an_index(filled: Path, reader: RunLogReader) -
     reader.commands(1, after=3)
     reader.attempts(1, after=3)
     reader.checkpoints(1)
-    reader.feature_probes(1)
-    reader.feature_snapshots(1, after=3)
+    reader.features.probes(1)
+    reader.features.snapshots(1, after=3)
     reader.last_scalars(1, "knob/", step=3)
     watched.set_trace_callback(None)
     assert len(statements) == 18

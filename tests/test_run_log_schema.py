@@ -64,7 +64,7 @@ def test_new_file_says_what_it_is_and_is_safe_to_share(tmp_path: Path) -> None:
     assert pragma(connection, "busy_timeout") == 10_000
     tables = connection.execute("PRAGMA table_list").fetchall()
     ours = [row for row in tables if not row[1].startswith("sqlite_")]
-    assert len(ours) == 14
+    assert len(ours) == 16
     assert all(strict for _, _, _, _, _, strict in ours)
     connection.close()
 

@@ -231,11 +231,7 @@ ROWS = {
     "probe of no class": "UPDATE feature_probes SET class_index = 5",
     "probe nowhere": "UPDATE feature_probes SET x1 = -9e999",
     "picture": "UPDATE feature_probes SET picture = CAST('<svg>' AS BLOB)",
-    "virtual of no class": """UPDATE feature_snapshots SET subjects = x'ff000000' || x'00000000'
-                              WHERE kind = 'virtual'""",
-    "real of no object": "UPDATE feature_snapshots SET subjects = x'02000000' || x'00000000'",
     "objects with a gap": "UPDATE feature_probes SET object_index = 7 WHERE object_index = 1",
-    "features cut": "UPDATE feature_snapshots SET data = substr(data, 1, 8)",
     "image without size": "UPDATE prediction_images SET width = 0",
     "image larger than any": "UPDATE prediction_images SET height = 2147483648",
     "images with a gap": "UPDATE prediction_images SET image_index = 7 WHERE image_index = 1",
@@ -265,7 +261,8 @@ ROWS = {
         )
     },
     "command step": "UPDATE commands SET applied_step = -1",
-    "value beyond 64 MiB": "UPDATE feature_probes SET picture = zeroblob(70000000)",
+    "picture beyond 4 MiB": "UPDATE feature_probes"
+                            " SET picture = CAST(x'ffd8ff' || zeroblob(4194302) AS BLOB)",
 }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def test_every_table_of_a_run_is_dealt_with() -> None:
             for table in tables
             if "run_id" in [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         }
-    assert with_run == {*HISTORY, "checkpoints"}
+    assert with_run == {*HISTORY, "checkpoints", "projections", "feature_measures"}
 
 
 def test_round_trip_into_an_empty_installation(here: RunsFolder, tmp_path: Path) -> None:

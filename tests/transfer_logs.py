@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from snapshot_builders import feature_values
 
 from trainer.run_log.commands import (
     claim_run,
@@ -54,7 +55,7 @@ def add_run(
     with RunLogWriter(runs.run_log, run_id, commit_interval=0.01) as writer:
         writer.begin_attempt(from_step=0)
         _write_history(writer, generator, steps, classes)
-        _write_features(writer, generator)
+        _write_features(writer, seed)
         _write_predictions(writer, classes)
         for step in (6, 12):
             writer.checkpoint_kept(step=step, epoch=0, batch=step, size=1000)
@@ -89,7 +90,7 @@ def _write_history(
     writer.progress(step=steps, total_steps=2 * steps, epoch=1, total_epochs=2, phase="training")
 
 
-def _write_features(writer: RunLogWriter, generator: np.random.Generator) -> None:
+def _write_features(writer: RunLogWriter, seed: int) -> None:
     box = {"x1": 1.5, "y1": 2.0, "x2": 30.0, "y2": 40.0}
     writer.feature_probes(
         [
@@ -97,9 +98,8 @@ def _write_features(writer: RunLogWriter, generator: np.random.Generator) -> Non
              "picture": PICTURE} | box for i in range(2)
         ]
     )  # fmt: skip
-    for kind in ("real", "virtual"):
-        features = generator.normal(size=(2, 3)).astype(np.float32)
-        writer.feature_snapshot(kind, np.array([0, 1]), features, step=6, epoch=0)
+    writer.feature_snapshot(feature_values(seed=seed), step=6, epoch=0)
+    writer.feature_snapshot(feature_values(classes=(), seed=seed), step=12, epoch=1)
 
 
 def _write_predictions(writer: RunLogWriter, classes: int) -> None:

@@ -11,7 +11,8 @@ from trainer.run_log.commands import refusal_statement, status_statements
 from trainer.run_log.schema import LIVE_STATUSES
 from trainer.run_log.tables import MIGRATIONS
 
-# All that hangs on a run but `checkpoints`: those are files, which stay where they are.
+# All that hangs on a run but `checkpoints`, which are files and stay where they are, and what the
+# projector makes anew: `projections` and `feature_measures`.
 HISTORY = (
     "categories",
     "scalars",

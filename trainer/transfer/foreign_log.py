@@ -18,7 +18,9 @@ from trainer.run_log.schema import APPLICATION_ID, SCHEMA_VERSION, open_for_writ
 from trainer.transfer.copying import blueprint
 from trainer.transfer.errors import TransferError, unreadable, unwritable
 
-LARGEST_VALUE = 64 * 2**20  # bytes; a snapshot of 20,000 features of length 1,024 has 40 MiB
+# Bytes of a value or row: a snapshot of 50,000 objects has 391 MiB where each is of a class of its
+# own and a feature of length 1,024.
+LARGEST_VALUE = 512 * 2**20
 _SMALLEST_PAGE = 512
 
 _SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"

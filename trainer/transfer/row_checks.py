@@ -4,7 +4,7 @@ The tables are strict: where a row is inserted its types, NOT NULL and CHECK rul
 a file that is opened read-only SQLite looks at no CHECK). Here is the rest: what would make a page,
 a chart or a trainer stumble.
 
-Shapes: C classes, N features.
+Shape: C classes.
 """
 
 import json
@@ -21,6 +21,7 @@ from trainer.run_log.schema import STATUSES, RunLogError
 from trainer.run_log.text import checked_name, checked_note, checked_tags
 from trainer.transfer.copying import HISTORY, Row, columns
 from trainer.transfer.errors import untakable
+from trainer.transfer.feature_checks import check_snapshot, require_within
 from trainer.transfer.prediction_checks import check_objects, check_size
 
 WORDS_LENGTH = 10_000  # characters of what should be a few words
@@ -111,7 +112,8 @@ _TESTS: dict[str, Test] = {
     **dict.fromkeys(
         ("step", "epoch", "total_steps", "total_epochs", "parent_epoch", "parent_step", "rewinds",
          "class_index", "image_count", "instance_count", "num_groups", "largest_group",
-         "applied_step", "from_step", "to_step", "object_index", "image_index"),
+         "applied_step", "from_step", "to_step", "object_index", "image_index",
+         "feature_dim", "virtual_per_class"),
         count,
     ),
     **dict.fromkeys(
@@ -210,11 +212,11 @@ class RowChecks:
         self._num_probes[row["run_id"]] += 1
 
     def _check_snapshot(self, row: dict[str, Any]) -> None:
-        subjects = np.frombuffer(row["subjects"], dtype="<i4")
-        if row["kind"] == "virtual":
-            self._require_classes(row["run_id"], subjects)
-        else:
-            _require_within(subjects, self._num_probes[row["run_id"]], "an object index")
+        check_snapshot(
+            row,
+            num_objects=self._num_probes[row["run_id"]],
+            num_classes=self._num_classes.get(row["run_id"], 0),
+        )
 
     def _check_image(self, row: dict[str, Any]) -> None:
         sizes = self._image_sizes[row["run_id"]]
@@ -242,9 +244,4 @@ class RowChecks:
         check_objects(_parsed(row[column]), size=size, num_classes=classes, more=more)
 
     def _require_classes(self, run_id: int, indices: Any) -> None:
-        _require_within(indices, self._num_classes.get(run_id, 0), "a class index")
-
-
-def _require_within(indices: Any, number: int, what: str) -> None:
-    if len(indices) and not 0 <= indices.min() <= indices.max() < number:
-        raise ValueError(f"{what} is not one of 0 to {number - 1}")
+        require_within(indices, self._num_classes.get(run_id, 0), "a class index")
