@@ -133,10 +133,10 @@ def weak_classes(reader: RunLogReader, run: Run, num_classes: int) -> list[int]:
     Raises:
         RunLogError: the measure is of another number of classes.
     """
-    rows = reader.features.measures(run.id, ["effective_sample_size"])
-    if not rows:
+    measured = reader.features.newest_measures(run.id).get("effective_sample_size")
+    if measured is None:
         return []
-    sizes = rows[-1].per_class
+    sizes = measured.per_class
     if len(sizes) != num_classes:
         raise RunLogError(
             f"Run {run.id} has {num_classes} classes, but {len(sizes)} effective sample sizes: "
