@@ -26,7 +26,7 @@ class Column:
     label: str
     meaning: str
     want: str = ""
-    style: Literal["number", "factor", "group", "percent", "words"] = "number"
+    style: Literal["number", "factor", "group", "percent", "share", "words"] = "number"
     transform: Transform = ""
     measure: str = ""
     missing: str = ""

@@ -7,7 +7,7 @@ real ones solid with filled markers and virtual ones dashed with open markers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -35,6 +35,7 @@ from trainer.run_log.rows import CategoryRow, MeasureRow
 MOST_SHOWN = 8  # classes in one figure, as many as can be pinned
 ACROSS = 3  # panels in a row
 GAP = 0.04  # between panels, of the whole width
+ROW_GAP = 0.07  # of the whole height: the ticks of the row above
 HEAD = 22  # pixels of a panel's title
 ROW = 210  # pixels of a row of panels
 
@@ -185,10 +186,12 @@ def over_epochs(
     traces = [
         _line(curve, f"{shown.index(curve.shown) + 1}" if panels else "", dark) for curve in curves
     ]
+    known = [curve for curve in curves if any(value is not None for value in curve.values)]
+    layout = _one_layout(topic)
     if panels:
-        traces += [_key(whose, dark) for whose in topic.measures.values()]
-    layout = _panel_layout(topic, shown) if panels else _one_layout(topic)
-    return Figure(traces, layout, _table(curves), _note(curves, panels))
+        traces += [_key(whose, dark) for whose in dict.fromkeys(curve.whose for curve in known)]
+        layout = _panel_layout(topic, shown, {curve.shown.name for curve in known})
+    return Figure(traces, layout, _table(curves), _note(known, topic))
 
 
 def panel_height(topic: Topic, shown: int) -> int:
@@ -242,7 +245,9 @@ def _title(text: str) -> dict[str, Any]:
 
 
 def _y_axis(topic: Topic) -> dict[str, Any]:
-    return {"range": [-0.04, 1.04]} if topic.share else {"rangemode": "tozero", "zeroline": True}
+    if topic.top is None:
+        return {"rangemode": "tozero", "zeroline": True}
+    return {"range": [-0.04 * topic.top, 1.04 * topic.top]}
 
 
 def _one_layout(topic: Topic) -> dict[str, Any]:
@@ -253,25 +258,24 @@ def _one_layout(topic: Topic) -> dict[str, Any]:
     }
 
 
-def _panel_layout(topic: Topic, shown: Sequence[Shown]) -> dict[str, Any]:
+def _panel_layout(topic: Topic, shown: Sequence[Shown], known: Collection[str]) -> dict[str, Any]:
     """A panel for each group or class, at most three side by side; all with the same axes."""
     rows = -(-len(shown) // ACROSS)
     across = min(ACROSS, len(shown))
     width = (1 - GAP * (across - 1)) / across
-    height = (1 - 0.16 * (rows - 1)) / rows
+    height = (1 - ROW_GAP * (rows - 1)) / rows
     layout: dict[str, Any] = {"hovermode": "x unified", "annotations": []}
     for place, one in enumerate(shown):
         row, column = divmod(place, across)
         axis = "" if place == 0 else str(place + 1)
-        left, top = column * (width + GAP), 1 - row * (height + 0.16)
-        lowest = place + across >= len(shown)
+        left, top = column * (width + GAP), 1 - row * (height + ROW_GAP)
         middle = row == (rows - 1) // 2 and column == 0
         layout[f"xaxis{axis}"] = {
             "domain": [left, left + width],
             "anchor": f"y{axis}",
             "rangemode": "tozero",
             "nticks": 5,
-            **({"title": _title("epochs done")} if lowest else {}),
+            **({"title": _title("epochs done")} if row == rows - 1 else {}),
             **({"matches": "x"} if place else {}),
         }
         layout[f"yaxis{axis}"] = {
@@ -282,8 +286,10 @@ def _panel_layout(topic: Topic, shown: Sequence[Shown]) -> dict[str, Any]:
             **_y_axis(topic),
             **({"matches": "y"} if place else {}),
         }
+        head = f"<b>{escape(one.name[:24], quote=False)}</b>"
         layout["annotations"].append({
-            "text": f"<b>{escape(one.name[:24], quote=False)}</b>", "showarrow": False,
+            "text": head if one.name in known else f"{head}<br>not to be judged",
+            "showarrow": False, "align": "left",
             "xref": "paper", "yref": "paper", "x": left, "y": top, "xanchor": "left",
             "yanchor": "top", "font": {"size": 12},
         })  # fmt: skip
@@ -302,15 +308,18 @@ def _table(curves: Sequence[Curve]) -> dict[str, list[Any]]:
     return table
 
 
-def _note(curves: Sequence[Curve], panels: bool) -> str:
-    """'After epoch 7: rare: held-out real 0.61 (4 of 9 classes), virtual 0.82 (...); ...'"""
+def _note(curves: Sequence[Curve], topic: Topic) -> str:
+    """'After epoch 7: rare held-out real 0.61, virtual 0.82 (4 of 9 classes); common ...'"""
     said: dict[str, list[str]] = {}
+    among: dict[str, str] = {}
     for curve in curves:
-        value, among = curve.values[-1], curve.among[-1]
-        number = "not to be judged" if value is None else f"{value:.3g}"
-        counted = f" ({among})" if among and value is not None else ""
-        words = f"{curve.whose} {number}{counted}" if panels else f"{number}{counted}"
-        said.setdefault(curve.shown.name, []).append(words)
+        value, name = curve.values[-1], curve.shown.name
+        digits = ".2f" if topic.top else ".3g"
+        number = "not to be judged" if value is None else f"{value:{digits}}"
+        words = f"{curve.whose} {number}" if len(topic.measures) > 1 else number
+        said.setdefault(name, []).append(words)
+        if value is not None and curve.among[-1]:
+            among[name] = f" ({curve.among[-1]})"
     when = moment_words(max(curve.epochs[-1] for curve in curves))
-    parts: Mapping[str, str] = {name: ", ".join(words) for name, words in said.items()}
-    return f"{when}: " + "; ".join(f"{name} {words}" for name, words in parts.items()) + "."
+    parts = [f"{name} {', '.join(words)}{among.get(name, '')}" for name, words in said.items()]
+    return f"{when}: {'; '.join(parts)}."

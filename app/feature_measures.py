@@ -31,7 +31,7 @@ class Topic:
         unit: of its y axis.
         caption: the formula in words, and how to read it.
         measures: name of each measure, and whose features it is of.
-        share: whether values lie between 0 and 1.
+        top: highest value of the y axis, which then begins at 0; None leaves it to the values.
     """
 
     figure: str
@@ -39,7 +39,7 @@ class Topic:
     unit: str
     caption: str
     measures: Mapping[str, str]
-    share: bool = True
+    top: float | None = 1.0
 
 
 NEIGHBOURS = Topic(
@@ -68,7 +68,7 @@ FRECHET = Topic(
     "their class, what chance adds taken off: so near 0, and below, is no distance. On the "
     "manifold virtual ones are no farther than real ones.",
     {"frechet_distance_real": TRAINED_ON, "frechet_distance": VIRTUAL},
-    share=False,
+    top=None,
 )
 NEGATIVE = Topic(
     "feature_negative",
@@ -77,6 +77,7 @@ NEGATIVE = Topic(
     "Share of the coordinates of virtual features that are below 0. Real features have none, as "
     "they come out of a ReLU; draws from a Gaussian around a mean near 0 have up to one half.",
     {"negative_share": VIRTUAL},
+    top=0.6,
 )
 TOPICS = (NEIGHBOURS, ACCURACY, FRECHET, NEGATIVE)
 COUNTERPARTS = {

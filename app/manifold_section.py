@@ -36,8 +36,8 @@ SIZES = FigureSpec(
     "feature_sizes",
     "What the priors rest on",
     "Effective sample size of each class's prior (Kish; at most its training instances) at the "
-    f"newest snapshot, over its training instances. Ringed: weak, fewer than {FEWEST_OBJECTS} "
-    f"objects. A click pins a class. {FORMULA}",
+    f"newest snapshot, over its training instances; the line would be every instance. Open: weak, "
+    f"fewer than {FEWEST_OBJECTS} objects. A click pins a class. {FORMULA}",
     "No prior has been measured yet: the first come with the first snapshot of features.",
     height=280,
     follows="feature",
@@ -120,8 +120,15 @@ def draw_sizes(run: Run, categories: Sequence[CategoryRow]) -> None:
     key = f"{SIZES.name}-{run.id}"
     figure(
         SIZES, key=key, run=run.id,
-        on_pick_change=lambda: Pins(run, categories).toggle(st.session_state[key].pick),
+        on_pick_change=lambda: pin(run, categories, st.session_state[key].pick),
     )  # fmt: skip
+
+
+def pin(run: Run, categories: Sequence[CategoryRow], clicked: object) -> None:
+    """Pin or unpin a class of the page, by the index that a browser sent."""
+    pins = Pins(run, categories)
+    pins.toggle(clicked)
+    pins.to_address()
 
 
 def draw_table(
@@ -138,7 +145,7 @@ def draw_table(
     live(
         "class_table", table.to_dict(), key=key, run=run.id,
         view={"pins": list(pinned), "arrangement": asdict(asked_arrangement(table))},
-        on_toggle_change=lambda: Pins(run, categories).toggle(st.session_state[key].toggle),
+        on_toggle_change=lambda: pin(run, categories, st.session_state[key].toggle),
         on_arrange_change=arrange,
     )  # fmt: skip
 

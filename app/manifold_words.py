@@ -106,15 +106,22 @@ def _alone(newest: Newest) -> str:
 
 
 def _classified(newest: Newest) -> str:
-    """Accuracy on both, and the share of coordinates that no real feature can have."""
+    """Accuracy and distance, and the share of coordinates that no real feature can have."""
     virtual = group_value(newest.get("accuracy_virtual"), "all")
     real = group_value(newest.get("accuracy_holdout"), "all")
     negative = group_value(newest.get("negative_share"), "all")
+    far = group_value(newest.get("frechet_distance"), "all")
+    apart = group_value(newest.get("frechet_distance_real"), "all")
     text = ""
     if virtual is not None and real is not None:
         text = (
             f"The classifier gives {percent(virtual)} of the virtual and {percent(real)} of the "
             "held-out real features to their own class."
+        )
+    if far is not None and apart is not None:
+        text += (
+            f" Their squared Fréchet distance to held-out ones is {far:.3g}; that of the real "
+            f"features trained on is {apart:.3g}."
         )
     if negative is not None:
         text += (

@@ -48,26 +48,27 @@ ALL_JUDGED: Reason = ("", "All that is measured could be judged.")
 
 NO_VIRTUAL = "Not to be judged: no prior, so no virtual features."
 NO_OBJECTS = "Not to be judged: no held-out object of this class is followed."
-FEW_NEIGHBOURS = "Not to be judged: it needs two followed training objects of this class, and"
+FEW_NEIGHBOURS = "Not to be judged: it needs a followed training object of this class, and"
 TOO_FEW = "Not to be judged: a spread needs at least two objects on either side."
 COLUMNS = (
     Column(SIZE, "prior rests on", "effective sample size of the class's prior, in objects",
            measure=SIZE, missing="No prior yet.", weak_below=FEWEST_OBJECTS),
     Column("neighbours_virtual", "neighbours, virtual", "share of virtual features whose nearest "
-           "real features are of their own class", measure="neighbours_virtual",
+           "real features are of their own class", style="share", measure="neighbours_virtual",
            missing=f"{FEW_NEIGHBOURS} a prior."),
     Column("neighbours_holdout", "neighbours, held-out", "the same share of held-out real features",
-           measure="neighbours_holdout", missing=f"{FEW_NEIGHBOURS} a held-out one."),
+           style="share", measure="neighbours_holdout",
+           missing=f"{FEW_NEIGHBOURS} a held-out one."),
     Column("accuracy_virtual", "accuracy, virtual", "share of virtual features that the classifier "
-           "gives to their class", measure="accuracy_virtual", missing=NO_VIRTUAL),
+           "gives to their class", style="share", measure="accuracy_virtual", missing=NO_VIRTUAL),
     Column("accuracy_holdout", "accuracy, held-out", "the same share of held-out real features",
-           measure="accuracy_holdout", missing=NO_OBJECTS),
+           style="share", measure="accuracy_holdout", missing=NO_OBJECTS),
     Column("frechet_distance", "Fréchet, virtual", "squared Fréchet distance of virtual to "
            "held-out real features", measure="frechet_distance", missing=TOO_FEW),
     Column("frechet_distance_real", "Fréchet, trained on", "the same of the real features that "
            "were trained on", measure="frechet_distance_real", missing=TOO_FEW),
     Column("negative_share", "negative", "share of negative coordinates of virtual features",
-           measure="negative_share", missing=NO_VIRTUAL),
+           style="share", measure="negative_share", missing=NO_VIRTUAL),
 )  # fmt: skip
 CARE = Column("why", "with care", "what cannot be judged, or only with care", style="words")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -13,6 +14,7 @@ from app.detection_ap import round_numbers
 from app.feature_measures import SIZE, by_letter, epochs_done, moment_words, per_class, weak
 from app.figure import Figure, ground
 from app.figure_routes import Asked
+from app.finding import classes
 from app.looks import FREQUENCY_LOOKS, FREQUENCY_NAMES, INK
 from trainer.run_log.rows import FEWEST_OBJECTS, CategoryRow
 
@@ -49,19 +51,20 @@ def size_figure(sizes: Float, categories: Sequence[CategoryRow], when: str, dark
         for letter in FREQUENCY_LOOKS
     ]  # fmt: skip
     traces = [trace for trace in traces if trace["x"]]
-    if (drawn & marked).any():
-        traces.append(_rings(np.flatnonzero(drawn & marked), instances, sizes, dark))
     ends = [float(instances[drawn].min()), float(instances[drawn].max())]
     traces.append(_every_object(ends, dark))
     layout = {
         "hovermode": "closest",
-        "xaxis": {"type": "log", "title": {"text": "training instances of the class"},
+        "xaxis": {"type": "log", "title": _title("training instances of the class"),
                   "tickvals": round_numbers(instances[drawn]), "tickformat": ",d"},
-        "yaxis": {"type": "log", "title": {"text": "effective sample size, objects"},
+        "yaxis": {"type": "log", "title": _title("effective sample size, objects"),
                   "tickvals": round_numbers(sizes[drawn]), "tickformat": ",~g"},
         "shapes": [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": FEWEST_OBJECTS,
                     "y1": FEWEST_OBJECTS, "layer": "below",
                     "line": {"color": ground(INK, dark), "width": 1, "dash": "dot"}}],
+        "annotations": [{"text": f"open: weak, fewer than {FEWEST_OBJECTS} objects", "xref":
+                         "paper", "x": 1, "y": math.log10(FEWEST_OBJECTS), "xanchor": "right",
+                         "yanchor": "top", "showarrow": False, "font": {"size": 11}}],
     }  # fmt: skip
     table = {
         "class": [row.name for row in categories],
@@ -73,6 +76,10 @@ def size_figure(sizes: Float, categories: Sequence[CategoryRow], when: str, dark
     return Figure(traces, layout, table, _note(sizes, marked, categories, when))
 
 
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 11}}
+
+
 def _of(letter: str, categories: Sequence[CategoryRow]) -> NDArray[np.bool_]:
     return np.array([row.frequency == letter for row in categories], np.bool_)
 
@@ -82,6 +89,7 @@ def _points(
     categories: Sequence[CategoryRow], dark: bool,
 ) -> dict[str, Any]:  # fmt: skip
     look = FREQUENCY_LOOKS[letter]
+    marked = weak(sizes[places].astype(np.float32))
     names = [escape(categories[i].name, quote=False).replace("%{", "% {") for i in places]
     return {
         "type": "scatter",
@@ -93,23 +101,9 @@ def _points(
         "customdata": places.tolist(),
         "hovertemplate": "%{text}<br>rests on %{y:,.3~g} objects, of %{x:,d} instances"
         "<extra></extra>",
-        "marker": {"color": ground(look.color, dark), "symbol": look.symbol, "size": 7,
+        "marker": {"color": ground(look.color, dark), "size": 7,
+                   "symbol": [f"{look.symbol}-open" if one else look.symbol for one in marked],
                    "opacity": 0.75 if len(places) < 150 else 0.5},
-    }  # fmt: skip
-
-
-def _rings(
-    places: NDArray[np.intp], instances: Float, sizes: Float, dark: bool
-) -> dict[str, Any]:  # fmt: skip
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": f"weak: fewer than {FEWEST_OBJECTS} objects",
-        "x": instances[places].tolist(),
-        "y": sizes[places].round(3).tolist(),
-        "hoverinfo": "skip",
-        "marker": {"color": ground(INK, dark), "symbol": "circle-open", "size": 13,
-                   "line": {"width": 1.3}},
     }  # fmt: skip
 
 
@@ -117,10 +111,10 @@ def _every_object(ends: Sequence[float], dark: bool) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": "every instance",
         "x": list(ends),
         "y": list(ends),
         "hoverinfo": "skip",
+        "showlegend": False,
         "line": {"color": ground(INK, dark), "width": 1},
     }
 
@@ -135,4 +129,5 @@ def _note(
     text = f"{when}: {int(marked.sum()):,} of {int(known.sum()):,} priors rest on fewer than "
     text += f"{FEWEST_OBJECTS} objects" + (f" ({told})." if told else ".")
     missing = int((~known).sum())
-    return text + (f" {missing:,} classes have no prior yet." if missing else "")
+    verb = "has" if missing == 1 else "have"
+    return text + (f" {classes(missing)} {verb} no prior yet." if missing else "")

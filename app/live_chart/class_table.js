@@ -16,6 +16,7 @@ const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -SHOWN, PageDown: SHOWN };
 const FORMATS = {
   number: (value) => number(value),
   percent: (value) => (Number.isFinite(value) ? value.toFixed(1) : "–"),
+  share: (value) => (Number.isFinite(value) ? value.toFixed(2) : "–"),
   group: (value) => (value >= 0 ? String(value) : "–"),
   factor(value) {
     if (!Number.isFinite(value)) return "–";
@@ -316,7 +317,7 @@ export class ClassTableView {
           cell.className = value > 1 ? "fasa-up" : "fasa-down";
         }
         if (Number.isNaN(value)) cell.title = column.missing;
-        if (value < column.weak_below) cell.prepend(element("span", "fasa-weak", "weak"), " ");
+        if (column.weak_below && value < column.weak_below) cell.prepend(element("span", "fasa-weak", "weak"), " ");
       }
       row.append(cell);
     }
