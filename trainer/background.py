@@ -1,0 +1,32 @@
+"""Makes this process one that others do not notice: last in line for the processor and for memory."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+_LAST = 19  # niceness
+_FIRST_TO_GO = 1000  # when memory runs out: the kernel ends this process and not a trainer
+_THREADS = 1
+# numba aborts the process where two threads use this layer at once; it is there on every machine,
+# and here one thread does all the work.
+_NUMBA = {"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": str(_THREADS)}
+
+
+def step_back() -> None:
+    """Lowest priority and one thread, from now on. Call it before anything loads numba.
+
+    Linux shares processor time between sessions first, and the niceness counts only within one:
+    where this process leads its session, the session steps back too.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, _LAST)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(_LAST))
+    os.environ |= _NUMBA
+    threadpool_limits(_THREADS)
