@@ -19,6 +19,8 @@ const GROWTH = 0.3; // power of the magnification by which points grow when one 
 const LARGEST = 2.5; // times their size
 const SHARPEST = { few: 2, many: 1.25, at: 20000 }; // device pixels to a CSS pixel at most
 const PICTURE = 2; // of a picture to keep
+const MARGIN = 144; // CSS pixels drawn beyond each edge: a drag within it only slides the picture
+const CLIPPED = 12; // of them, where GL leaves out points whose middle is not on the canvas
 const NO_WEBGL = "This browser shows no WebGL2 graphics, which the points need: turn on its hardware acceleration or use a newer one.";
 const LOST = "The browser took the graphics memory back; the points return with it, or when the page is loaded anew.";
 
@@ -31,6 +33,8 @@ export class PointCloud {
     this.trouble.hidden = true;
     this.canvas = element("canvas");
     this.over = element("canvas");
+    const side = `calc(100% + ${2 * MARGIN}px)`;
+    Object.assign(this.canvas.style, { inset: `${-MARGIN}px`, width: side, height: side });
     this.node.append(this.canvas, this.over, this.trouble);
     host.append(this.node);
     this.points = new Points();
@@ -38,7 +42,8 @@ export class PointCloud {
     this.overlay = new Overlay(this.over);
     this.tool = "pan";
     this.theme = readTheme(this.node);
-    this.dark = this.theme.dark;
+    this.stale = true;
+    this.painted = { x: 0, y: 0, scale: 1, ratio: 0 }; // what the picture there is shows
     this.met = null; // index of the point under the pointer
     this.selected = false;
     this.listen(label);
@@ -66,7 +71,7 @@ export class PointCloud {
     const restored = () => {
       this.say("");
       this.renderer.build();
-      this.ask();
+      this.repaint();
     };
     this.canvas.addEventListener("webglcontextlost", lost, { signal });
     this.canvas.addEventListener("webglcontextrestored", restored, { signal });
@@ -102,20 +107,19 @@ export class PointCloud {
 
   setEllipses(ellipses) {
     this.overlay.setEllipses(ellipses, this.points);
-    this.ask();
+    this.drawing.ask();
   }
 
   // Rings a point, say the same object in another cloud; null takes the ring away.
   setMark(index) {
     this.overlay.mark = index;
-    this.ask();
+    this.drawing.ask();
   }
 
   // The ground changed; the colours of outlines' names, marks and lasso are read anew.
   setDark(dark) {
-    this.dark = dark;
-    this.theme = readTheme(this.node);
-    this.ask();
+    this.theme = { ...readTheme(this.node), dark };
+    this.repaint();
   }
 
   setTool(tool, byPerson = false) {
@@ -134,16 +138,16 @@ export class PointCloud {
   setView(view) {
     if (!view || view.fitted) return this.resetView();
     this.camera.set(view);
-    return this.ask();
+    return this.repaint();
   }
 
   resetView() {
     this.camera.fit();
-    this.ask();
+    this.repaint();
   }
 
   resize() {
-    this.ask();
+    this.repaint();
   }
 
   // Drawing -------------------------------------------------------------------------------------
@@ -151,10 +155,12 @@ export class PointCloud {
   renew(what) {
     this.grid = null;
     this.renderer?.renew(what);
-    this.ask();
+    this.repaint();
   }
 
-  ask() {
+  // The points are to be drawn anew; `drawing.ask()` alone slides them and draws what lies over them.
+  repaint() {
+    this.stale = true;
     this.drawing?.ask();
   }
 
@@ -171,19 +177,35 @@ export class PointCloud {
   // False: others may draw in the same frame, one picture of points is quickly drawn.
   render() {
     if (!this.renderer || this.renderer.lost) return false;
-    this.camera.resize(this.node.clientWidth, this.node.clientHeight);
+    const { camera, painted, node } = this;
+    const ratio = this.ratio();
+    const resized = camera.resize(node.clientWidth, node.clientHeight);
     const now = performance.now();
-    const gliding = this.points.glide.step(now);
-    const moving = this.camera.step(now);
-    this.paint({ ratio: this.ratio() });
-    if (gliding || moving) this.ask();
+    const moving = [this.points.glide.step(now), camera.step(now)].includes(true);
+    if (this.stale || resized || painted.ratio !== ratio || !this.slide()) {
+      this.paint({ ratio, margin: MARGIN });
+      this.canvas.style.transform = "";
+      this.painted = { ...camera.view(), ratio };
+      this.stale = false;
+    }
+    this.overlay.draw(this.points, camera, { ratio, size: this.size(), theme: this.theme });
+    if (moving) this.repaint();
     return false;
   }
 
-  paint({ ratio, passing = true }) {
-    const look = { ratio, passing, theme: this.theme, size: this.size(), dark: this.dark };
+  // Moves the picture there is to where the view went; false when it does not reach so far.
+  slide() {
+    const { x, y, scale, ratio } = this.painted;
+    const whole = (pixels) => Math.round(pixels * ratio) / ratio;
+    const [right, down] = [whole((x - this.camera.x) * scale), whole((this.camera.y - y) * scale)];
+    if (Math.max(Math.abs(right), Math.abs(down)) > MARGIN - CLIPPED) return false;
+    this.canvas.style.transform = `translate(${right}px, ${down}px)`;
+    return true;
+  }
+
+  paint({ ratio, margin }) {
+    const look = { ratio, margin, size: this.size(), dark: this.theme.dark };
     this.renderer.draw(this.points, this.camera, look);
-    this.overlay.draw(this.points, this.camera, look);
   }
 
   // A PNG of what is in view, on its ground.
@@ -195,10 +217,11 @@ export class PointCloud {
     context.fillStyle = this.theme.background;
     context.fillRect(0, 0, sheet.width, sheet.height);
     if (this.renderer && !this.renderer.lost && width) {
-      this.paint({ ratio: PICTURE, passing: false });
+      this.paint({ ratio: PICTURE, margin: 0 });
+      this.overlay.draw(this.points, this.camera, { ratio: PICTURE, theme: this.theme, passing: false });
       context.drawImage(this.canvas, 0, 0, sheet.width, sheet.height);
       if (!this.over.hidden) context.drawImage(this.over, 0, 0, sheet.width, sheet.height);
-      this.ask();
+      this.repaint();
     }
     return new Promise((done) => sheet.toBlob(done, "image/png"));
   }
@@ -207,21 +230,23 @@ export class PointCloud {
 
   pan(right, down) {
     this.camera.pan(right, down);
+    this.drawing.ask();
     this.viewed();
   }
 
   zoom(factor, left, top) {
     this.camera.zoom(factor, left, top);
+    this.repaint();
     this.viewed();
   }
 
   fit() {
     this.camera.fit(wantsMotion() ? MOVE : 0);
+    this.repaint();
     this.viewed();
   }
 
   viewed() {
-    this.ask();
     const { move } = this.camera;
     this.tell.onView?.(move ? { ...move.to, fitted: true } : this.view());
   }
@@ -267,7 +292,7 @@ export class PointCloud {
 
   lasso(corners) {
     this.overlay.lasso = corners;
-    this.ask();
+    this.drawing.ask();
   }
 
   closeLasso(corners) {

@@ -5,6 +5,7 @@ import { blend } from "./point_cloud_glide.js";
 
 const DEVIATIONS = 2; // an outline lies this many standard deviations from its middle
 const FONT_SIZE = 12;
+const OWN = 0.6; // share of the class's own colour in that of its outline
 const GAP = 4; // pixels between an outline and its name
 
 export class Overlay {
@@ -27,7 +28,7 @@ export class Overlay {
     this.ellipses = this.ellipses.map((ellipse) => ({ ...now(ellipse, points.glide), from: null }));
   }
 
-  // `theme`: text and ground colour, font. `lasso` false leaves out what a picture to keep has not.
+  // `theme`: text and ground colour, font. `passing` false leaves out lasso and mark.
   draw(points, camera, { ratio, size, theme, passing = true }) {
     const { canvas, context } = this;
     const mark = passing && this.mark !== null && this.mark < points.count && points.shows(this.mark);
@@ -45,7 +46,9 @@ export class Overlay {
 
   outlines(points, camera, theme) {
     const { context } = this;
-    const shapes = this.ellipses.map((ellipse) => shape(now(ellipse, points.glide), camera)).filter(Boolean);
+    const shapes = this.ellipses
+      .map((ellipse) => shape(now(ellipse, points.glide), camera, theme.dark ? 255 : 0))
+      .filter(Boolean);
     for (const { left, top, along, across, angle, color } of shapes) {
       context.beginPath();
       context.ellipse(left, top, along, across, angle, 0, 2 * Math.PI);
@@ -123,8 +126,9 @@ function now(ellipse, glide) {
 
 // The outline on screen: its middle, half its axes and the first one's angle, half its width and
 // height; null where a number is missing. The axes are the covariance's eigenvectors, their half
-// lengths `DEVIATIONS` times the roots of its eigenvalues.
-export function shape({ x, y, varX, covXY, varY, color, label }, camera) {
+// lengths `DEVIATIONS` times the roots of its eigenvalues. `ink` (0 to 255) is what is mixed into the
+// class's colour, so that the outline stands off the points of that colour.
+export function shape({ x, y, varX, covXY, varY, color, label }, camera, ink) {
   if (![x, y, varX, covXY, varY].every(Number.isFinite)) return null;
   const [left, top] = camera.toScreen(x, y);
   const mean = (varX + varY) / 2;
@@ -135,7 +139,7 @@ export function shape({ x, y, varX, covXY, varY, color, label }, camera) {
     along: length(mean + spread), across: length(mean - spread),
     angle: -0.5 * Math.atan2(2 * covXY, varX - varY), // the screen's y goes down
     wide: length(varX), high: length(varY),
-    color: `rgb(${color.slice(0, 3).join(",")})`,
+    color: `rgb(${color.slice(0, 3).map((part) => Math.round(blend(ink, part, OWN))).join(",")})`,
   };
 }
 

@@ -106,23 +106,21 @@ export class Renderer {
     this.stale = { places: false, looks: false };
   }
 
-  // `size` in CSS pixels, `ratio` device pixels to one.
-  draw(points, camera, { size, ratio, dark }) {
+  // `size` and `margin`, drawn beyond the view on each side, in CSS pixels; `ratio` device pixels to
+  // one of them.
+  draw(points, camera, { size, ratio, margin, dark }) {
     const { gl, canvas, uniforms } = this;
-    const [width, height] = [Math.round(camera.width * ratio), Math.round(camera.height * ratio)];
+    const [width, height] = [camera.width, camera.height].map((side) => Math.round((side + 2 * margin) * ratio));
     if (canvas.width !== width) canvas.width = width;
     if (canvas.height !== height) canvas.height = height;
     this.upload(points);
-    // The viewport reaches past the canvas by a point's size: GL drops points with their middle
-    // outside of it, and those at the edge are to be seen in part.
-    const past = Math.ceil(size * ratio);
-    gl.viewport(-past, -past, width + 2 * past, height + 2 * past);
+    gl.viewport(0, 0, width, height);
     gl.clear(gl.COLOR_BUFFER_BIT);
     if (!this.drawn) return;
     const pixels = 2 * camera.scale * ratio;
     const look = dark ? "dark" : "light";
     gl.useProgram(this.program);
-    gl.uniform4f(uniforms.u_view, camera.x, camera.y, pixels / (width + 2 * past), pixels / (height + 2 * past));
+    gl.uniform4f(uniforms.u_view, camera.x, camera.y, pixels / width, pixels / height);
     gl.uniform1f(uniforms.u_progress, points.glide.eased);
     gl.uniform1f(uniforms.u_size, size * ratio);
     gl.uniform1f(uniforms.u_stroke, STROKE * ratio);
