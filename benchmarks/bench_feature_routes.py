@@ -24,7 +24,8 @@ import httpx
 
 from benchmarks.dashboard_log import CLASSES, dashboard
 from tests.browser.synthetic_log import SyntheticRun
-from tests.feature_builders import coordinates, feature_values, jpeg
+from tests.feature_builders import coordinates, jpeg
+from tests.snapshot_builders import feature_values
 from trainer.run_log.projections import store_measures, store_projection
 
 FEATURE_DIM, EPOCHS, STEPS_PER_EPOCH = 256, 20, 100
@@ -47,8 +48,9 @@ def write_log(runs: Path, objects: int, per_class: int, snapshots: int) -> None:
         for i in range(objects)
     ])  # fmt: skip
     values = feature_values(
-        objects, range(CLASSES), num_classes=CLASSES, per_class=per_class, feature_dim=FEATURE_DIM
-    )
+        objects=objects, classes=range(CLASSES), per_class=per_class, feature_dim=FEATURE_DIM,
+        num_classes=CLASSES,
+    )  # fmt: skip
     for at in range(1, snapshots + 1):
         writer.feature_snapshot(values, step=at * 50, epoch=at // 2)
         assert writer.flush(60.0)

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.snapshot_builders import feature_values
 from trainer.run_log.projections import store_measures, store_projection
 from trainer.run_log.rows import FeatureValues
 from trainer.run_log.writer import RunLogWriter
 
-FEATURE_DIM = 6
-PER_CLASS = 2
+FEATURE_DIM, PER_CLASS = 6, 2
 OBJECT_CLASSES, SPLITS = (0, 1, 1), ("train", "train", "holdout")
 BOX = (1.0, 2.0, 21.04, 32.0)
 
@@ -45,32 +45,6 @@ def probe_rows(classes: Sequence[int], splits: Sequence[str]) -> list[dict[str, 
     ]  # fmt: skip
 
 
-def feature_values(
-    objects: int, classes: Sequence[int], *, num_classes: int, per_class: int = PER_CLASS,
-    feature_dim: int = FEATURE_DIM, seed: int = 0,
-) -> FeatureValues:  # fmt: skip
-    """Features of the first `objects` objects and of the priors of `classes`, at random."""
-    random = np.random.default_rng(seed)
-    priors, virtual = len(classes), len(classes) * per_class
-
-    def features(count: int) -> NDArray[np.float16]:
-        return random.normal(0, 1, (count, feature_dim)).astype(np.float16)
-
-    def predicted(count: int) -> NDArray[np.int32]:
-        return random.integers(0, num_classes + 1, count, np.int32)
-
-    def losses(count: int) -> NDArray[np.float32]:
-        return random.random(count, np.float32)
-
-    return FeatureValues(
-        objects=np.arange(objects, dtype=np.int32), real=features(objects),
-        real_predicted=predicted(objects), real_loss=losses(objects),
-        classes=np.array(classes, np.int32), mean=features(priors), deviation=features(priors),
-        prior_size=10 * losses(priors), virtual=features(virtual),
-        virtual_predicted=predicted(virtual), virtual_loss=losses(virtual),
-    )  # fmt: skip
-
-
 def coordinates(values: FeatureValues, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """Places and ellipses for features, at random."""
     random = np.random.default_rng(seed)
@@ -90,7 +64,14 @@ def small_features(writer: RunLogWriter, path: Path, run: int = 1) -> list[Featu
     """Two snapshots with ids 1 and 2 in an empty log: both as PCA, the second measured too."""
     writer.feature_probes(probe_rows(OBJECT_CLASSES, SPLITS))
     moments = [
-        feature_values(3, classes, num_classes=3, seed=seed)
+        feature_values(
+            objects=3,
+            classes=classes,
+            per_class=PER_CLASS,
+            feature_dim=FEATURE_DIM,
+            num_classes=3,
+            seed=seed,
+        )
         for seed, classes in enumerate(([1], [0, 1]))
     ]
     for at, values in enumerate(moments, start=1):

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from browser.synthetic_log import SyntheticRun
-from feature_builders import coordinates, feature_values, probe_rows, project, small_features
+from feature_builders import coordinates, probe_rows, project, small_features
 from numpy.typing import NDArray
+from snapshot_builders import feature_values
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -189,7 +190,7 @@ def test_points_of_a_run_without_super_groups(client: TestClient, run: Synthetic
 
 def test_a_baseline_has_real_points_alone(client: TestClient, run: SyntheticRun) -> None:
     assert run.writer
-    values = feature_values(2, [], num_classes=3)
+    values = feature_values(classes=[])
     run.writer.feature_snapshot(values, step=10, epoch=0)
     assert run.writer.flush()
     project(run.path, 1, 1, "pca", values)
