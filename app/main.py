@@ -31,6 +31,12 @@ pages = [
         url_path="super-groups",
     ),
     st.Page("pages/classifier.py", title="Classifier", icon=":material/straighten:"),
+    st.Page(
+        "pages/feature_space.py",
+        title="Feature space",
+        icon=":material/scatter_plot:",
+        url_path="features",
+    ),
     st.Page("pages/detections.py", title="Detections", icon=":material/image_search:"),
     st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
     st.Page("pages/new_run.py", title="New run", icon=":material/add_circle:", url_path="new"),

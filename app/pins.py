@@ -30,11 +30,11 @@ class Pins:
         names, field = st.columns([2, 1], gap="small")
         with names:
             if self.labels:
-                pinned = st.multiselect(
+                st.multiselect(
                     "pinned classes", self.labels, key=self.key, max_selections=MOST_PINS,
                     placeholder="find classes by name",
                 )  # fmt: skip
-                self._to_address(pinned)
+                self.to_address()
             else:
                 st.multiselect("pinned classes", [], disabled=True,
                                placeholder="named when the run starts")  # fmt: skip
@@ -62,9 +62,11 @@ class Pins:
             st.toast(f"At most {MOST_PINS} classes can be pinned: unpin one first.")
         st.session_state[self.key] = pinned
 
-    def _to_address(self, pinned: Sequence[str]) -> None:
-        if list(pinned) != self._first:
-            st.query_params["pin"] = list(pinned) or [""]  # "" says: none, on purpose
+    def to_address(self) -> None:
+        """Keep the pins in the address, unless they are the usual ones."""
+        pinned: list[str] = st.session_state[self.key]
+        if pinned != self._first:
+            st.query_params["pin"] = pinned or [""]  # "" says: none, on purpose
         elif "pin" in st.query_params:
             del st.query_params["pin"]
 

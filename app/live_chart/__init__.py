@@ -17,8 +17,8 @@ from app import assets
 from app.figure import FigureSpec
 
 Kind = Literal[
-    "ap_table", "chart", "class_table", "diagnosis", "events", "figure", "gallery", "header",
-    "heat_map", "run_list", "single_click", "steering",
+    "ap_table", "chart", "class_table", "diagnosis", "events", "feature_space", "figure", "gallery",
+    "header", "heat_map", "run_list", "single_click", "steering",
 ]  # fmt: skip
 
 # A blob cannot import relative addresses, hence the absolute one.

@@ -19,7 +19,7 @@ let menus = 0;
 
 // A menu button as the ARIA practices describe it: arrows move, Escape closes, focus comes back.
 export class DownloadMenu {
-  constructor() {
+  constructor(items = ITEMS) {
     this.node = element("div", "fasa-download");
     this.button = element("button", "fasa-download-button", "⤓");
     this.list = element("div", "fasa-download-list");
@@ -31,7 +31,7 @@ export class DownloadMenu {
     this.button.setAttribute("aria-haspopup", "menu");
     this.button.setAttribute("aria-controls", this.list.id);
     this.button.setAttribute("aria-expanded", "false");
-    this.items = ITEMS.map(([format, label]) => {
+    this.items = items.map(([format, label]) => {
       const item = element("button", "", label);
       item.type = "button";
       item.dataset.format = format;

@@ -5,6 +5,7 @@ import { ClassTableView } from "./class_table.js";
 import { DiagnosisView } from "./diagnosis.js";
 import { readTheme } from "./dom.js";
 import { EventsView } from "./events.js";
+import { FeatureSpaceView } from "./feature_space.js";
 import { FigureView } from "./figure.js";
 import { ApTableView } from "./gallery_ap.js";
 import { GalleryView } from "./gallery.js";
@@ -20,6 +21,7 @@ const VIEWS = {
   class_table: ClassTableView,
   diagnosis: DiagnosisView,
   events: EventsView,
+  feature_space: FeatureSpaceView,
   figure: FigureView,
   gallery: GalleryView,
   header: HeaderView,

@@ -72,14 +72,16 @@ export class Loop {
   }
 }
 
-export async function get(url) {
+// `cache`: "default" for what never changes.
+export async function get(url, cache = "no-store") {
   const response = await fetch(url, {
-    cache: "no-store",
+    cache,
     credentials: "same-origin",
     signal: AbortSignal.timeout(TIMEOUT),
   });
   if (response.ok) return response;
-  const error = new Error(`status ${response.status}`);
+  const { status } = response;
+  const error = Object.assign(new Error(`status ${status}`), { status });
   const type = response.headers.get("content-type") ?? "";
   if (type.startsWith("text/plain")) error.sentence = await response.text();
   throw error;

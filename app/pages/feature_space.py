@@ -1,0 +1,56 @@
+"""Feature space: real and virtual features of a run in two dimensions, and how they move."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.feature_space_look import feature_space_spec, pins_to_show
+from app.feature_space_view import KEYS, OF_A_RUN, read_choice, read_view
+from app.live_chart import live
+from app.manifold_section import draw_manifold
+from app.pins import Pins
+from app.run_page import RunPage, open_run_page
+
+LAST = "features-run"  # of this session: another run starts at its own newest snapshot
+
+
+def show() -> None:
+    """Draw the page."""
+    page = open_run_page()
+    if page is None:
+        return
+    if st.session_state.get(LAST, page.run.id) != page.run.id:
+        for key in OF_A_RUN:
+            st.query_params.pop(key, None)
+    st.session_state[LAST] = page.run.id
+    space(page)
+
+
+@st.fragment
+def space(page: RunPage) -> None:
+    """The picture and what is measured. A fragment: a pin or a choice redraws nothing else."""
+    key = f"feature-space-{page.run.id}"
+    pins = Pins(page.run, page.categories)
+
+    def take() -> None:
+        for name, values in read_choice(st.session_state[key].choose).items():
+            if values:
+                st.query_params[name] = values
+            else:
+                st.query_params.pop(name, None)
+
+    def toggle() -> None:
+        pins.toggle(st.session_state[key].toggle)
+        pins.to_address()
+
+    address = {name: st.query_params.get_all(name) for name in KEYS}
+    view = read_view(address, page.run.id, {run.id for run in page.runs})
+    live(
+        "feature_space", feature_space_spec(page.runs), key=key, run=page.run.id,
+        view={**view.to_dict(), "pins": pins_to_show(pins.indices(), page.categories)},
+        on_choose_change=take, on_toggle_change=toggle,
+    )  # fmt: skip
+    draw_manifold(page.run, page.categories, pins.indices())
+
+
+show()
