@@ -12,6 +12,7 @@ asks about once a second for what is new and extends the arrays it already holds
     GET /live/runs/ID/diagnosis          JSON: what is wrong, see `app/diagnosis_route.py`
     GET /live/runs/ID/figures/NAME       JSON or CSV: see `app/figure_routes.py`
     GET /live/runs/ID/detections, ...    see `app/detection_routes.py`
+    GET /live/runs/ID/features, ...      see `app/feature_routes.py`
 
 `want` may be repeated (at most 32 times); each is KIND:AFTER:SUBJECT, AFTER being the cursor:
 
