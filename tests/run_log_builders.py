@@ -57,7 +57,9 @@ def fill(path: Path) -> Path:
             probe = {"object_index": 0, "class_index": 1, "split": "train", "image_id": 7}
             writer.feature_probes([{**probe, **box}])
             features = feature_values(
-                objects=1, real=np.arange(3, dtype=np.float16)[None], real_predicted=np.array([2])
+                objects=(0,),
+                real=np.arange(3, dtype=np.float16)[None],
+                real_predicted=np.array([2]),
             )
             writer.feature_snapshot(features, step=2, epoch=0)
             assert writer.flush()

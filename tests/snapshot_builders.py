@@ -9,10 +9,10 @@ from trainer.run_log.rows import FeatureValues
 
 
 def feature_values(
-    *, objects: int = 2, classes: Sequence[int] = (1, 3), per_class: int = 2, feature_dim: int = 3,
-    num_classes: int = 5, seed: int = 0, **changes: Any,
+    *, objects: Sequence[int] = (0, 1), classes: Sequence[int] = (1, 3), per_class: int = 2,
+    feature_dim: int = 3, num_classes: int = 5, seed: int = 0, **changes: Any,
 ) -> FeatureValues:  # fmt: skip
-    """Random features of the objects 0..objects - 1 and of classes; `changes` replace arrays."""
+    """Random features of some objects and of the priors of classes; `changes` replace arrays."""
     generator = np.random.default_rng(seed)
     drawn = len(classes) * per_class
 
@@ -26,10 +26,10 @@ def feature_values(
         return generator.integers(0, num_classes + 1, count).astype(np.int32)
 
     arrays: dict[str, Any] = {
-        "objects": np.arange(objects, dtype=np.int32),
-        "real": np.abs(features(objects)),
-        "real_predicted": predictions(objects),
-        "real_loss": losses(objects),
+        "objects": np.array(objects, np.int32),
+        "real": np.abs(features(len(objects))),
+        "real_predicted": predictions(len(objects)),
+        "real_loss": losses(len(objects)),
         "classes": np.array(classes, np.int32),
         "mean": features(len(classes)),
         "deviation": np.abs(features(len(classes))),

@@ -67,7 +67,7 @@ def write(path: Path, run_id: int) -> None:
         writer.prediction_images([IMAGE])
         writer.predictions([{"image_index": 0, "detections": []}], step=1, epoch=0)
         writer.register_categories([CATEGORY])
-        features = feature_values(objects=50, feature_dim=1024)
+        features = feature_values(objects=range(50), feature_dim=1024)
         writer.feature_snapshot(features, step=1, epoch=0)
         writer.class_vectors({"score": np.zeros(1, np.float32)}, step=1, epoch=0)
         writer.status("crashed")
@@ -75,7 +75,7 @@ def write(path: Path, run_id: int) -> None:
 
 def fill(writer: RunLogWriter, megabytes: float) -> None:
     for step in range(int(megabytes * 1e6 / 50_000)):
-        features = feature_values(objects=1, classes=(), feature_dim=25_000, seed=step)
+        features = feature_values(objects=(0,), classes=(), feature_dim=25_000, seed=step)
         writer.feature_snapshot(features, step=step, epoch=0)
         writer.scalars({f"loss/{number}": step for number in range(20)}, step=step, epoch=0)
 

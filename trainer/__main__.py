@@ -11,6 +11,7 @@ from trainer.command_line import (
     branching,
     deletion,
     exchange,
+    features,
     labels,
     resuming,
     run_details,
@@ -37,6 +38,7 @@ _PARTS = (
     labels,
     deletion,
     exchange,
+    features,
 )
 
 

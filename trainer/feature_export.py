@@ -165,14 +165,14 @@ def _parts(reader: RunLogReader, run: Run, snapshot: FeatureSnapshot) -> _Parts:
     """What the snapshot refers to; refuses one that refers to what is not there."""
     objects, categories = reader.features.objects(run.id), reader.categories(run.id)
     for what, indices, number in (
-        ("object", snapshot.objects, len(objects)),
-        ("class", snapshot.classes, len(categories)),
-        ("predicted class", snapshot.real_predicted, len(categories) + 1),
-        ("predicted class", snapshot.virtual_predicted, len(categories) + 1),
+        ("an object", snapshot.objects, len(objects)),
+        ("a class", snapshot.classes, len(categories)),
+        ("a predicted class", snapshot.real_predicted, len(categories) + 1),
+        ("a predicted class", snapshot.virtual_predicted, len(categories) + 1),
     ):
         if len(indices) and not 0 <= indices.min() <= indices.max() < number:
             raise FeatureExportError(
-                f"Snapshot {snapshot.id} of run {run.id} speaks of a {what} that the run log does "
+                f"Snapshot {snapshot.id} of run {run.id} speaks of {what} that the run log does "
                 "not name: choose another snapshot, or let the run train on."
             )
     return _Parts(snapshot, [objects[at] for at in snapshot.objects], categories)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from trainer.command_line.parser import add_command
 from trainer.command_line.plain_text import plain
+from trainer.command_line.table import print_table
 from trainer.config import RunConfig, live_knobs
 from trainer.run_log.commands import DEAD_AFTER
 from trainer.run_log.reader import RunLogReader
@@ -22,7 +21,6 @@ from trainer.runs_folder import RunsFolder
 
 _METRICS = ("AP", "AP_r")
 _COLUMNS = ("id", "name", "status", "progress", *_METRICS, "knobs", "parent", "tags")
-_UNLIMITED = 100_000  # columns of a pipe or file
 
 
 class NoSuchRunError(ValueError):
@@ -108,7 +106,7 @@ def _runs(given: argparse.Namespace) -> int:
             ]
             print(json.dumps(known, indent=2))
         elif runs:
-            _print_table([_row(reader, run) for run in runs])
+            print_table(_COLUMNS, [_row(reader, run) for run in runs])
         else:
             print(f"no run in {given.runs}: `fasa up` or `fasa queue` begins one")
     return 0
@@ -128,14 +126,3 @@ def _row(reader: RunLogReader, run: Run) -> list[str]:
         parent_text(run),
         ", ".join(run.tags),
     ]
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console  # takes a moment to load
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*_COLUMNS, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else _UNLIMITED).print(table)
