@@ -17,7 +17,7 @@ const MOVE = 220; // milliseconds of a move of the view that a person asked for
 const SIZES = [[2000, 8], [8000, 6], [20000, 5], [Infinity, 4]]; // points up to which: CSS pixels
 const GROWTH = 0.3; // power of the magnification by which points grow when one goes nearer
 const LARGEST = 2.5; // times their size
-const SHARPEST = { few: 2, many: 1.25, at: 20000 }; // device pixels to a CSS pixel at most
+const SHARPEST = { few: 2, many: 1.5, at: 20000 }; // device pixels to a CSS pixel at most
 const PICTURE = 2; // of a picture to keep
 const MARGIN = 144; // CSS pixels drawn beyond each edge: a drag within it only slides the picture
 const CLIPPED = 12; // of them, where GL leaves out points whose middle is not on the canvas
@@ -78,6 +78,7 @@ export class PointCloud {
   }
 
   say(trouble) {
+    this.grid = null;
     setText(this.trouble, trouble);
     setHidden(this.trouble, !trouble);
     this.canvas.hidden = trouble !== "";
@@ -251,10 +252,15 @@ export class PointCloud {
     this.tell.onView?.(move ? { ...move.to, fitted: true } : this.view());
   }
 
+  // What can be met: nothing while nothing is drawn.
+  places() {
+    this.grid ??= new Grid(this.trouble.hidden ? this.points : new Points());
+    return this.grid;
+  }
+
   nearest(left, top) {
-    this.grid ??= new Grid(this.points);
     const [x, y] = this.camera.toData(left, top);
-    return this.grid.nearest(x, y, (REACH + this.size() / 2) / this.camera.scale);
+    return this.places().nearest(x, y, (REACH + this.size() / 2) / this.camera.scale);
   }
 
   // The pointer is at a place of the cloud, and at one of the window.
@@ -296,8 +302,7 @@ export class PointCloud {
   }
 
   closeLasso(corners) {
-    this.grid ??= new Grid(this.points);
-    this.select(this.grid.inside(corners.map(([left, top]) => this.camera.toData(left, top))));
+    this.select(this.places().inside(corners.map(([left, top]) => this.camera.toData(left, top))));
   }
 
   selectView() {
@@ -322,8 +327,8 @@ export class PointCloud {
   readMiddle() {
     const { left, top } = this.node.getBoundingClientRect();
     const { width, height } = this.camera;
-    this.grid ??= new Grid(this.points);
-    const index = this.grid.nearest(this.camera.x, this.camera.y, Math.hypot(width, height) / 2 / this.camera.scale);
+    const { x, y, scale } = this.camera;
+    const index = this.places().nearest(x, y, Math.hypot(width, height) / 2 / scale);
     if (index === null) return;
     if (index === this.met) return this.tell.onPick?.(index);
     const [right, down] = this.camera.toScreen(...this.points.place(index));

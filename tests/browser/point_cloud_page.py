@@ -7,13 +7,15 @@ from app.bundle import bundle
 
 GROUNDS = {"light": ("#ffffff", "#31333f"), "dark": ("#0e1117", "#fafafa")}
 
-# `blobs(count, classes)`: points around a middle for each class, discs and rings, the same each time.
+# `blobs(count, classes)`: discs and rings around a middle for each class, the same each time.
 BLOBS = """
 window.blobs = (count, classes, { shift = 0, ground = "light" } = {}) => {
   let state = 1;
   const uniform = () => (state = (state * 1664525 + 1013904223) >>> 0) / 4294967296;
-  const normal = () => Math.sqrt(-2 * Math.log(uniform() + 1e-12)) * Math.cos(2 * Math.PI * uniform());
-  const middles = Array.from({ length: classes }, () => [normal() * 8, normal() * 5, 0.3 + uniform() * 0.6]);
+  const length = () => Math.sqrt(-2 * Math.log(uniform() + 1e-12));
+  const normal = () => length() * Math.cos(2 * Math.PI * uniform());
+  const middle = () => [normal() * 8, normal() * 5, 0.3 + uniform() * 0.6];
+  const middles = Array.from({ length: classes }, middle);
   const tint = (place) => {
     const lightness = ground === "dark" ? 0.65 : 0.48;
     const reach = 0.6 * Math.min(lightness, 1 - lightness);
