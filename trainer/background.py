@@ -1,4 +1,4 @@
-"""Makes this process one that others do not notice: last in line for the processor and for memory."""
+"""Makes this process one that others do not notice: last in line for processor and memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from threadpoolctl import threadpool_limits
 _LAST = 19  # niceness
 _FIRST_TO_GO = 1000  # when memory runs out: the kernel ends this process and not a trainer
 _THREADS = 1
-# numba aborts the process where two threads use this layer at once; it is there on every machine,
-# and here one thread does all the work.
-_NUMBA = {"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": str(_THREADS)}
+_ENVIRONMENT = {
+    # For libraries that are not loaded yet.
+    "OMP_NUM_THREADS": str(_THREADS),
+    "OPENBLAS_NUM_THREADS": str(_THREADS),
+    "NUMBA_NUM_THREADS": str(_THREADS),
+    # numba aborts the process where two threads use this layer at once, but it is there on every
+    # machine, and here one thread does all the work.
+    "NUMBA_THREADING_LAYER": "workqueue",
+}
 
 
 def step_back() -> None:
-    """Lowest priority and one thread, from now on. Call it before anything loads numba.
+    """Lowest priority and one thread from now on. Call it before scikit-learn and numba load.
 
     Linux shares processor time between sessions first, and the niceness counts only within one:
     where this process leads its session, the session steps back too.
@@ -28,5 +34,5 @@ def step_back() -> None:
     if os.getsid(0) == os.getpid():
         with suppress(OSError):
             Path("/proc/self/autogroup").write_text(str(_LAST))
-    os.environ |= _NUMBA
+    os.environ |= _ENVIRONMENT
     threadpool_limits(_THREADS)

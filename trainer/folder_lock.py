@@ -1,4 +1,4 @@
-"""One supervisor a runs folder: a lock that goes with the process, however that ends."""
+"""One supervisor and one projector a runs folder: locks that go with the process."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-_NAME = "supervisor.lock"
+SUPERVISOR, PROJECTOR = "supervisor", "projector"
 # Somebody who only asks holds the lock for a moment too.
 _PATIENCE_SECONDS = 0.5
 _RETRY_SECONDS = 0.02
 
 
 class SupervisorError(ValueError):
-    """The supervisor cannot look after a folder; the message is one sentence with the remedy."""
+    """Nobody can look after a folder now; the message is one sentence with the remedy."""
 
 
-def lock_folder(folder: Path) -> BinaryIO:
+def lock_folder(folder: Path, owner: str = SUPERVISOR) -> BinaryIO:
     """Take the folder; it is free again when the file is closed or the process is gone.
+
+    Args:
+        folder: made when missing.
+        owner: what takes it; there can be one of each.
 
     Raises:
         SupervisorError: it is taken, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _NAME).open("a+b")
+        file = (folder / f"{owner}.lock").open("a+b")
     except OSError as error:
         raise SupervisorError(
             f"The runs folder {folder} cannot be written ({error.strerror}): make it writable, or "
@@ -35,10 +39,10 @@ def lock_folder(folder: Path) -> BinaryIO:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not _locked(file, fcntl.LOCK_EX):
         if time.monotonic() > deadline:
-            owner = _owner(file) or "of unknown id"
+            process = _owner(file) or "of unknown id"
             file.close()
             raise SupervisorError(
-                f"The runs folder {folder} already has a supervisor (process {owner}): stop that "
+                f"The runs folder {folder} already has a {owner} (process {process}): stop that "
                 "one first, or choose another folder with --runs."
             )
         time.sleep(_RETRY_SECONDS)
@@ -51,7 +55,7 @@ def lock_folder(folder: Path) -> BinaryIO:
 def has_supervisor(folder: Path) -> bool:
     """Whether a supervisor looks after the folder now."""
     try:
-        with (folder / _NAME).open("rb") as file:
+        with (folder / f"{SUPERVISOR}.lock").open("rb") as file:
             return not _locked(file, fcntl.LOCK_SH)
     except OSError:
         return False

@@ -22,7 +22,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from trainer.projection_alignment import squared, starting_places, turn_onto
-from trainer.projection_points import Points, ProjectionError, Start, points_of
+from trainer.projection_points import Points, ProjectionError, Start, finite_rows, points_of
 from trainer.run_log.rows import FeatureSnapshot
 
 SEED = 0
@@ -120,7 +120,7 @@ def _pca(
         x, y = axes.T
         columns = (*centre.T, variance @ (x * x), variance @ (x * y), variance @ (y * y))
         ellipses[:] = np.stack(columns, axis=1)
-        ellipses[~np.isfinite(ellipses).all(axis=1)] = np.nan
+        ellipses[~finite_rows(ellipses)] = np.nan
     parameters |= {
         "variance": components.shares,
         "rotation": turn.rotation.tolist(),
@@ -304,7 +304,7 @@ def _spread(snapshot: FeatureSnapshot, virtual: NDArray[np.float32]) -> NDArray[
     if not len(virtual):
         return ellipses
     for ellipse, own in zip(ellipses, np.split(virtual, len(snapshot.classes)), strict=True):
-        placed = own[np.isfinite(own).all(axis=1)].astype(np.float64)
+        placed = own[finite_rows(own)].astype(np.float64)
         if len(placed) >= FEWEST_FOR_ELLIPSE:
             covariance = np.cov(placed.T)
             ellipse[:] = (*placed.mean(axis=0), *covariance[0], covariance[1, 1])

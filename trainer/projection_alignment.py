@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from trainer.projection_points import Points, Start
+from trainer.projection_points import Points, Start, finite_rows
 
 _SCATTER = 0.01  # of points that start at one place, as a share of the picture's size
 _HALVINGS = 40  # of a right angle
@@ -45,7 +45,7 @@ def turn_onto(
         places: [n, 2] where they lay in the other one, NaN for those it does not show.
         rigid: turn and mirror about the origin only.
     """
-    common = np.isfinite(places).all(axis=1)
+    common = finite_rows(places)
     found = coordinates[common].astype(np.float64)
     wanted = places[common].astype(np.float64)
     if len(found) < 2:
@@ -76,7 +76,7 @@ def starting_places(
         NaN for all when not one point is known.
     """
     places = start.places_of(points.keys)
-    known: NDArray[np.bool_] = np.isfinite(places).all(axis=1)
+    known = finite_rows(places)
     if known.all() or not known.any():
         return places
     new = np.logical_not(known)
@@ -90,7 +90,7 @@ def starting_places(
         means = (np.stack(sums, axis=1) / sizes[:, None]).astype(np.float32)
     means[0] = np.nan
     places[new] = means[points.classes[new] + 1]
-    alone = np.logical_not(np.isfinite(places).all(axis=1))
+    alone = np.logical_not(finite_rows(places))
     if alone.any():
         places[alone] = _place_of_nearest(points, reduced, places, known, alone)
     extent = np.ptp(places[known], axis=0).max()

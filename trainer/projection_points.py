@@ -87,7 +87,7 @@ def points_of(snapshot: FeatureSnapshot, class_of: NDArray[np.int32]) -> Points:
             "The snapshot holds no feature: the probe set needs at least one object."
         )
     features = np.concatenate([_rows(snapshot.real), _rows(snapshot.virtual)])
-    finite = np.isfinite(features).all(axis=1)
+    finite = finite_rows(features)
     if not finite.any():
         raise ProjectionError(
             f"None of the {total:,} features consists of finite numbers alone: look at the run's "
@@ -106,13 +106,18 @@ def points_of(snapshot: FeatureSnapshot, class_of: NDArray[np.int32]) -> Points:
     )
 
 
-def start_from(labels: FeatureLabels, picture: Projection) -> Start:
+def start_from(labels: FeatureLabels | FeatureSnapshot, picture: Projection) -> Start:
     """The picture of a snapshot as a start for another one of the same run."""
     keys = _keys(labels)
     coordinates = np.concatenate([picture.real, picture.virtual])
-    finite = np.isfinite(coordinates).all(axis=1)
+    finite = finite_rows(coordinates)
     order = np.argsort(keys[finite])
     return Start(labels.id, keys[finite][order], coordinates[finite][order])
+
+
+def finite_rows(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """[n]: which rows of [n, any] hold finite numbers alone."""
+    return np.asarray(np.isfinite(values).all(axis=1))
 
 
 def _rows(features: NDArray[np.float16]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from trainer.run_log.rows import (
     MeasureRow,
     Projection,
     ProjectionHead,
+    SnapshotStates,
 )
 
 _OBJECT = ", ".join(FeatureObject._fields)
@@ -133,6 +134,16 @@ class FeatureReader:
             (run_id,),
         )
         return [ProjectionHead._make((*row[:-1], json.loads(row[-1]))) for row in rows]
+
+    def states(self) -> list[SnapshotStates]:
+        """How far the pictures of all snapshots are, the newest first; without deleted runs."""
+        rows = self._rows(
+            "SELECT s.run_id, s.id, (SELECT json_group_object(p.method, p.state)"
+            " FROM projections AS p WHERE p.snapshot_id = s.id) FROM feature_snapshots AS s"
+            " JOIN runs ON runs.id = s.run_id AND runs.deleted IS NULL ORDER BY s.id DESC",
+            (),
+        )
+        return [SnapshotStates(row[0], row[1], json.loads(row[2])) for row in rows]
 
     def projection(self, snapshot_id: int, method: str) -> Projection | None:
         """A picture with its coordinates; None while it is not ready."""

@@ -78,6 +78,20 @@ def fail_projection(
     return _put(path, run_id, snapshot_id, method, state="failed", error=storable(error))
 
 
+def abandon_projection(path: Path | str, run_id: int, snapshot_id: int, method: str) -> None:
+    """Take back that a picture is being made, so that it is made another time.
+
+    Raises:
+        RunLogError: the run log cannot be written.
+    """
+    with transaction(path) as connection:
+        connection.execute(
+            "DELETE FROM projections WHERE run_id = ? AND snapshot_id = ? AND method = ?"
+            " AND state = 'running'",
+            (run_id, snapshot_id, method),
+        )
+
+
 def fail_running(path: Path | str, error: str) -> int:
     """Mark failed what a projector left running that is no more; returns how many.
 

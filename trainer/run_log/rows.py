@@ -313,6 +313,14 @@ class Projection:
     ellipses: NDArray[np.float32]
 
 
+class SnapshotStates(NamedTuple):
+    """How far the pictures of one snapshot are, by method; a method not begun is not there."""
+
+    run_id: int
+    snapshot_id: int
+    states: dict[str, str]
+
+
 class MeasureRow(NamedTuple):
     """One measure of a snapshot: [C] per class (NaN: not to be judged) and by frequency group."""
 
