@@ -1,11 +1,17 @@
-"""Feature values of any size, for the tests of the run log and of what reads it."""
+"""Feature values of any size, and a small run with them, for tests of what stores and reads it."""
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from trainer.run_log.rows import FeatureValues
+from trainer.run_log.writer import RunLogWriter
+
+RED, BLUE = (220, 30, 30), (30, 30, 220)
+NAMES = ("tiger", "a\tb\nc\r\u2028d\x00", "caf\u00e9 \u867e", "=2+3", "<b>")
 
 
 def feature_values(
@@ -39,3 +45,31 @@ def feature_values(
         "virtual_loss": losses(drawn),
     }
     return FeatureValues(**arrays | changes)
+
+
+def jpeg(color: tuple[int, int, int], size: tuple[int, int] = (40, 20)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, format="JPEG", quality=95)
+    return file.getvalue()
+
+
+def add_features(writer: RunLogWriter, *values: FeatureValues) -> None:
+    """Classes, two objects (of class 1 and 0, the second held out), and snapshots."""
+    writer.register_categories(
+        [
+            {"index": i, "id": 3 * i, "name": name, "frequency": "rcf"[i % 3],
+             "image_count": i, "instance_count": 2 * i} for i, name in enumerate(NAMES)
+        ]
+    )  # fmt: skip
+    box = {"x1": 1.5, "y1": 2.0, "x2": 30.0, "y2": 40.25}
+    writer.feature_probes(
+        [
+            {"object_index": 0, "class_index": 1, "split": "train", "image_id": 2**40,
+             "picture": jpeg(RED)} | box,
+            {"object_index": 1, "class_index": 0, "split": "holdout", "image_id": 7,
+             "picture": jpeg(BLUE, (20, 40))} | box,
+        ]
+    )  # fmt: skip
+    for place, snapshot in enumerate(values):
+        writer.feature_snapshot(snapshot, step=10 * (place + 1), epoch=place)
+    assert writer.flush()

@@ -20,6 +20,7 @@ ALL_COMMANDS = (
     ["resume", "--interrupted"], ["stop", "1"], ["checkpoint", "1"], ["snapshot", "1"],
     ["restart", "1"], ["fork", "1"], ["rename", "1", "x"], ["tag", "1", "x"], ["note", "1", "x"],
     ["archive", "1"], ["delete", "1", "--yes"], ["export", "1", "--to=x"],
+    ["features", "list", "1"], ["features", "export", "1", "--to=x"],
 )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """What is exported is what the run log holds: for TensorBoard's projector, and for NumPy."""
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from feature_builders import coordinates
 from PIL import Image
-from snapshot_builders import feature_values
+from snapshot_builders import BLUE, NAMES, RED, add_features, feature_values, jpeg
 
 from trainer.feature_export import (
     COLUMNS,
@@ -26,42 +25,12 @@ from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import FeatureSnapshot, FeatureValues, Run
 from trainer.run_log.writer import RunLogWriter
 
-RED, BLUE = (220, 30, 30), (30, 30, 220)
-NAMES = ("tiger", "a\tb\nc\r\u2028d\x00", "caf\u00e9 \u867e", "=2+3", "<b>")
 # Losses and features that a text may spoil; a float16 has 65,536 values and one of them is -0.
 VALUES = feature_values(
     real=np.array([[0.1, -0.0, 65504], [6e-8, 1 / 3, 2]], np.float16),
     real_predicted=np.array([1, 5], np.int32),
     real_loss=np.array([0.1, np.nan], np.float32),
 )
-
-
-def jpeg(color: tuple[int, int, int], size: tuple[int, int] = (40, 20)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size, color).save(file, format="JPEG", quality=95)
-    return file.getvalue()
-
-
-def add_features(writer: RunLogWriter, *values: FeatureValues) -> None:
-    """Classes, two objects (of class 1 and 0, the second held out), and snapshots."""
-    writer.register_categories(
-        [
-            {"index": i, "id": 3 * i, "name": name, "frequency": "rcf"[i % 3],
-             "image_count": i, "instance_count": 2 * i} for i, name in enumerate(NAMES)
-        ]
-    )  # fmt: skip
-    box = {"x1": 1.5, "y1": 2.0, "x2": 30.0, "y2": 40.25}
-    writer.feature_probes(
-        [
-            {"object_index": 0, "class_index": 1, "split": "train", "image_id": 2**40,
-             "picture": jpeg(RED)} | box,
-            {"object_index": 1, "class_index": 0, "split": "holdout", "image_id": 7,
-             "picture": jpeg(BLUE, (20, 40))} | box,
-        ]
-    )  # fmt: skip
-    for place, snapshot in enumerate(values):
-        writer.feature_snapshot(snapshot, step=10 * (place + 1), epoch=place)
-    assert writer.flush()
 
 
 @pytest.fixture

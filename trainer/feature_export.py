@@ -56,10 +56,10 @@ _READ_ME = """Features of run {run} after {step} training steps (epoch {epoch}),
 
 and open its Projector.
 
-vectors.tsv           {points} points of {feature_dim} numbers each: what the classifier sees
-metadata.tsv          a line a point, in the same order
-sprite.png            a picture of each; a ring in its class's colour for a virtual feature
-projector_config.pbtxt   tells TensorBoard of the three
+vectors.tsv             {points} points of {feature_dim} numbers each: what the classifier sees
+metadata.tsv            a line a point, in the same order
+sprite.png              a picture of each; a ring in its class's colour for a virtual feature
+projector_config.pbtxt  tells TensorBoard of the three
 
 Columns of metadata.tsv: class (name), frequency (rare, common or frequent), kind (real or
 virtual), split (train, or holdout: the model does not learn from it; real ones only), object
