@@ -1,14 +1,16 @@
-"""`fasa up`: the supervisor in this process, the dashboard in one of its own."""
+"""`fasa up`: the supervisor in this process, dashboard and projector in one of their own each."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from types import FrameType
 
 from trainer.config import ConfigError, RunConfig, dataset_title
 from trainer.dashboard import Dashboard, DashboardOptions
 from trainer.folder_lock import has_supervisor
 from trainer.presets import preset_values
+from trainer.projector_process import ProjectorProcess
 from trainer.resumption import requeue_interrupted
 from trainer.run_log.commands import queue_run
 from trainer.run_log.reader import RunLogReader
@@ -23,6 +25,7 @@ def up(
     folder: RunsFolder,
     *,
     dashboard: DashboardOptions | None,
+    projector: bool,
     demo: bool,
     slots: int | None,
     resume: bool,
@@ -35,6 +38,7 @@ def up(
     Args:
         folder: runs and run log; made when missing.
         dashboard: None for none.
+        projector: whether pictures of the feature space are made.
         demo: queue the demo run and its baseline when there is no run yet.
         slots: how many runs may train at once; None for one a GPU.
         resume: queue the interrupted runs again.
@@ -59,7 +63,8 @@ def up(
             print(f"run {run.id} '{run.name}' goes on", flush=True)
     if demo:
         queue_first_runs(folder)
-    server = None
+    server: Dashboard | None = None
+    pictures: ProjectorProcess | None = None
     try:
         if dashboard is not None:
             server = Dashboard(folder, dashboard)
@@ -67,11 +72,13 @@ def up(
                 supervisor.release()
                 return _BAD_INPUT
             server.watch()
+        if projector:
+            pictures = ProjectorProcess(folder)
         supervisor.run_forever()
     except KeyboardInterrupt:
         print("stopping: trainers write a checkpoint first", flush=True)
     finally:
-        _stop(supervisor, server, grace)
+        _stop(supervisor, [part for part in (server, pictures) if part is not None], grace)
     return 0
 
 
@@ -90,16 +97,18 @@ def queue_first_runs(folder: RunsFolder) -> None:
         )
 
 
-def _stop(supervisor: Supervisor, server: Dashboard | None, grace: float) -> None:
-    if server is not None:
-        server.end()  # first, so that it ends while the trainers write
+def _stop(
+    supervisor: Supervisor, others: Sequence[Dashboard | ProjectorProcess], grace: float
+) -> None:
+    for other in others:
+        other.end()  # first, so that it ends while the trainers write
     try:
         supervisor.stop(seconds=grace)
     except KeyboardInterrupt:
         print("ending the trainers at once", flush=True)
         supervisor.stop(seconds=0)
-    if server is not None:
-        server.wait()
+    for other in others:
+        other.wait()
 
 
 def _as_keyboard_interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""`fasa up` and `fasa supervise`: what runs until somebody stops it."""
+"""`fasa up`, `fasa supervise` and `fasa project`: what runs until somebody stops it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from typing import Any
 
 from trainer.command_line.parser import Parser, add_command
 from trainer.dashboard import DashboardOptions
+from trainer.projector import run_projector
 from trainer.runs_folder import RunsFolder
 from trainer.supervisor import STOP_SECONDS
 from trainer.up import up
 
 
 def add_commands(commands: Any) -> None:
-    """Both."""
-    up = add_command(commands, "up", _up, "start the supervisor and the dashboard")
-    up.add_argument("--no-dashboard", action="store_true", help="the supervisor alone")
+    """All three."""
+    up = add_command(commands, "up", _up, "start the supervisor, the dashboard and the projector")
+    up.add_argument("--no-dashboard", action="store_true", help="no dashboard")
+    up.add_argument(
+        "--no-projector",
+        action="store_true",
+        help="no pictures of the feature space, which saves some 500 MB of memory",
+    )
     up.add_argument("--port", type=int, default=8501, help="of the dashboard (default 8501)")
     up.add_argument("--address", default="127.0.0.1", help="of the dashboard (default 127.0.0.1)")
     up.add_argument(
@@ -35,6 +41,12 @@ def add_commands(commands: Any) -> None:
         commands, "supervise", _supervise, "start the supervisor alone, and no demo"
     )
     _add_supervision(supervise)
+    project = add_command(
+        commands, "project", _project, "make the pictures of the feature space, without fasa up"
+    )
+    project.add_argument(
+        "--once", action="store_true", help="stop when every snapshot has its pictures"
+    )
 
 
 def _add_supervision(command: Parser) -> None:
@@ -67,6 +79,7 @@ def _up(given: argparse.Namespace) -> int:
     return up(
         RunsFolder(given.runs),
         dashboard=None if given.no_dashboard else options,
+        projector=not given.no_projector,
         demo=not given.no_demo,
         slots=given.slots,
         resume=given.resume,
@@ -78,8 +91,13 @@ def _supervise(given: argparse.Namespace) -> int:
     return up(
         RunsFolder(given.runs),
         dashboard=None,
+        projector=False,
         demo=False,
         slots=given.slots,
         resume=given.resume,
         grace=given.grace,
     )
+
+
+def _project(given: argparse.Namespace) -> int:
+    return run_projector(RunsFolder(given.runs), once=given.once)
