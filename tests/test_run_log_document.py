@@ -4,10 +4,12 @@ import re
 import sqlite3
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from run_log_builders import NUM_CLASSES, STEPS, fill
+from snapshot_builders import feature_values
 
 from trainer.run_log.schema import open_for_reading
 
@@ -37,7 +39,7 @@ def test_every_python_example_of_the_document_runs(
     monkeypatch.chdir(filled.parent.parent)
     Path("runs").unlink(missing_ok=True)
     Path("runs").symlink_to(filled.parent)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     found = []
     for code in blocks("python"):
         exec(compile(code, str(DOCUMENT), "exec"), names)
@@ -47,11 +49,13 @@ def test_every_python_example_of_the_document_runs(
         assert isinstance(values, np.ndarray)
         assert values.shape == (STEPS, NUM_CLASSES)
         assert values[:, 2].tolist() == [12, 22, 32, 42]
-    features, classes = names["features"], names["classes"]
-    assert isinstance(features, np.ndarray)
-    assert isinstance(classes, np.ndarray)
-    assert features.tolist() == [[0, 1, 2, 3, 4, 5]]
-    assert classes.tolist() == [1]
+    read = ("features", "classes", "virtual_features", "virtual_classes")
+    assert {name: names[name].tolist() for name in read} == {
+        "features": [[0, 1, 2]],
+        "classes": [1],
+        "virtual_features": feature_values(objects=(0,)).virtual.tolist(),
+        "virtual_classes": [1, 1, 3, 3],
+    }
 
 
 def test_the_document_names_every_table_and_column(filled: Path) -> None:
