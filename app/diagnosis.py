@@ -15,6 +15,7 @@ from app.diagnosis_classes import (
     without_validation_loss,
 )
 from app.diagnosis_facts import Facts
+from app.diagnosis_features import beside_real, pictures, weak_priors
 from app.diagnosis_process import data_loading, disk, ending, heartbeat, losses, memory, validation
 from app.finding import SEVERITIES, Finding
 
@@ -51,7 +52,10 @@ CHECKS = (
     Check("super-groups", swallowed, fasa=True),
     Check("noise", noise, fasa=True),
     Check("probabilities", saturated, fasa=True),
-    Check("virtual beside real features", virtual_only, fasa=True),
+    Check("priors fresh", virtual_only, fasa=True),
+    Check("priors' objects", weak_priors, fasa=True),
+    Check("virtual beside real features", beside_real, fasa=True),
+    Check("pictures of features", pictures),
     Check("data loading", data_loading),
     Check("memory", memory, when="live"),
     Check("disk", disk, when="live"),

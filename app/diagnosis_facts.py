@@ -18,7 +18,16 @@ from app.run_summary import liveness
 from trainer.config import ConfigError, RunConfig, load_config
 from trainer.run_log.newest import newest_scalars
 from trainer.run_log.reader import RunLogReader
-from trainer.run_log.rows import AdaptationSummary, CategoryRow, CheckpointRow, Run, ScalarRow
+from trainer.run_log.rows import (
+    AdaptationSummary,
+    CategoryRow,
+    CheckpointRow,
+    FeatureSnapshotHead,
+    MeasureRow,
+    ProjectionHead,
+    Run,
+    ScalarRow,
+)
 from trainer.run_log.transaction import reading, writing_problem
 
 STILL_EPOCHS = 3  # with a plain shuffle a rare class can miss one epoch by chance, hardly three
@@ -28,6 +37,7 @@ LATELY = 60.0  # seconds: an older measurement of memory says nothing about now
 MEGABYTE = 1e6
 
 VALIDATION = "validation/loss"
+SKIPPED = "features/skipped"
 VECTORS = ("observed_rois", "virtual_features", "probability", "scale", "super_group")
 
 Vector = NDArray[Any]
@@ -43,6 +53,7 @@ class Facts:
         now: server time, seconds since 1970.
         names: of the C classes.
         instances: [C] training instances.
+        letters: [C] frequency of each class, r, c or f.
         losses: newest value of every `loss/*` and of `validation/loss`.
         loader_seconds: wait for the batch, of the last steps.
         step_seconds: the rest of these steps.
@@ -56,6 +67,10 @@ class Facts:
         disk_free: bytes on the disk of the run log, as this server sees it.
         checkpoints: kept on disk now, by step.
         writing_problem: why the run log cannot be written; looked for while no heartbeat comes.
+        measures: newest of virtual beside real features, by name.
+        snapshots: of features, oldest first, without the features.
+        projections: how far their pictures are.
+        snapshots_skipped: epochs without one since the trainer started, for want of time.
     """
 
     run: Run
@@ -63,6 +78,7 @@ class Facts:
     now: float
     names: Sequence[str]
     instances: Vector
+    letters: Sequence[str]
     losses: Mapping[str, float]
     loader_seconds: Sequence[float]
     step_seconds: Sequence[float]
@@ -76,6 +92,10 @@ class Facts:
     disk_free: int | None
     checkpoints: Sequence[CheckpointRow]
     writing_problem: str | None
+    measures: Mapping[str, MeasureRow]
+    snapshots: Sequence[FeatureSnapshotHead]
+    projections: Sequence[ProjectionHead]
+    snapshots_skipped: int
 
     @property
     def liveness(self) -> str:
@@ -129,6 +149,7 @@ def read_facts(
             now=now,
             names=[row.name for row in categories],
             instances=np.array([row.instance_count for row in categories], np.int64),
+            letters=[row.frequency for row in categories],
             losses={name: row.value for name in curves for row in newest(name, 1)},
             loader_seconds=[row.value for row in newest("loader_seconds", RECENT_STEPS)],
             step_seconds=[row.value for row in newest("step_seconds", RECENT_STEPS)],
@@ -143,6 +164,12 @@ def read_facts(
             disk_free=_disk_free(path),
             checkpoints=reader.checkpoints(run.id),
             writing_problem=writing_problem(path) if silent else None,
+            measures=reader.features.newest_measures(run.id),
+            snapshots=reader.features.heads(run.id),
+            projections=reader.features.projections(run.id),
+            snapshots_skipped=sum(
+                int(row.value) for row in newest(SKIPPED, 1) if np.isfinite(row.value)
+            ),
         )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from app.feature_measures import (
     group_value,
     moment_words,
     per_class,
+    plain_number,
 )
 from app.figure import Figure, ground
 from app.figure_routes import Asked
@@ -128,16 +129,16 @@ def asked_pins(text: str, classes: int) -> list[int]:
 def shown_groups(categories: Sequence[CategoryRow]) -> list[Shown]:
     """The frequency groups that have classes."""
 
-    def group(letter: str, name: str) -> Shown:
-        total = sum(row.frequency == letter for row in categories)
+    letters = [row.frequency for row in categories]
 
+    def group(letter: str, name: str) -> Shown:
         def among(rows: Newest, measure: str) -> str:
-            return f"{int(counted(rows, measure, categories, letter).sum()):,} of {total:,} classes"
+            count = int(counted(rows, measure, letters, letter).sum())
+            return f"{count:,} of {letters.count(letter):,} classes"
 
         return Shown(name, FREQUENCY_LOOKS[letter], lambda row: group_value(row, name), among)
 
-    present = {row.frequency for row in categories}
-    return [group(letter, name) for letter, name in FREQUENCY_NAMES.items() if letter in present]
+    return [group(letter, name) for letter, name in FREQUENCY_NAMES.items() if letter in letters]
 
 
 def shown_classes(pins: Sequence[int], categories: Sequence[CategoryRow]) -> list[Shown]:
@@ -314,8 +315,9 @@ def _note(curves: Sequence[Curve], topic: Topic) -> str:
     among: dict[str, str] = {}
     for curve in curves:
         value, name = curve.values[-1], curve.shown.name
-        digits = ".2f" if topic.top else ".3g"
-        number = "not to be judged" if value is None else f"{value:{digits}}"
+        number = "not to be judged"
+        if value is not None:
+            number = f"{value:.2f}" if topic.top else plain_number(value)
         words = f"{curve.whose} {number}" if len(topic.measures) > 1 else number
         said.setdefault(name, []).append(words)
         if value is not None and curve.among[-1]:

@@ -102,16 +102,20 @@ def moment_words(epochs: float) -> str:
     return f"After epoch {whole}" if abs(epochs - whole) < 0.01 else f"After {epochs:.1f} epochs"
 
 
-def counted(
-    newest: Newest, name: str, categories: Sequence[CategoryRow], letter: str
-) -> NDArray[np.bool_]:
+def counted(newest: Newest, name: str, letters: Sequence[str], letter: str) -> NDArray[np.bool_]:
     """[C] the classes that a measure's number of a frequency group is the mean of.
 
     Those where the same is known of the other features, too; all that are judged where it is so for
     none of the group.
+
+    Args:
+        newest: the measures of one snapshot.
+        name: of the measure.
+        letters: [C] frequency of each class.
+        letter: of the group.
     """
-    count = len(categories)
-    members = np.array([row.frequency == letter for row in categories], np.bool_)
+    count = len(letters)
+    members = np.array([one == letter for one in letters], np.bool_)
     own = members & np.isfinite(per_class(newest.get(name), count))
     other = members & np.isfinite(per_class(newest.get(COUNTERPARTS.get(name, name)), count))
     return own & other if other.any() else own
@@ -133,6 +137,11 @@ def group_value(row: MeasureRow | None, group: str) -> float | None:
 def weak(sizes: NDArray[np.float32]) -> NDArray[np.bool_]:
     """[C] which priors rest on fewer than `FEWEST_OBJECTS` objects; not those that are none."""
     return np.isfinite(sizes) & (sizes > 0) & (sizes < FEWEST_OBJECTS)
+
+
+def plain_number(value: float) -> str:
+    """'0.0123', '4.23' or '2,514': three digits, and no exponent for what is large."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def by_letter(chosen: NDArray[np.bool_], categories: Sequence[CategoryRow]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from app.feature_measures import (
     group_value,
     moment_words,
     per_class,
+    plain_number,
     weak,
 )
 from app.finding import percent
@@ -83,10 +84,11 @@ def _compared(newest: Newest) -> str:
 def _reserve(newest: Newest, categories: Sequence[CategoryRow]) -> str:
     """What the comparison rests on, where that is little."""
     parts = []
+    letters = [category.frequency for category in categories]
     for letter, name in FREQUENCY_NAMES.items():
-        total = sum(category.frequency == letter for category in categories)
+        total = letters.count(letter)
         known = group_value(newest.get("neighbours_holdout"), name) is not None
-        count = int(counted(newest, "neighbours_holdout", categories, letter).sum()) if known else 0
+        count = int(counted(newest, "neighbours_holdout", letters, letter).sum()) if known else 0
         if count < min(FEW_CLASSES, total):
             parts.append(f"{count} of {total:,} {name}")
     if not parts:
@@ -120,8 +122,8 @@ def _classified(newest: Newest) -> str:
         )
     if far is not None and apart is not None:
         text += (
-            f" Their squared Fréchet distance to held-out ones is {far:.3g}; that of the real "
-            f"features trained on is {apart:.3g}."
+            f" The squared Fréchet distance of virtual to held-out real features is "
+            f"{plain_number(far)}; that of the real ones trained on is {plain_number(apart)}."
         )
     if negative is not None:
         text += (

@@ -9,7 +9,14 @@ from app.diagnosis import Diagnosis, diagnose
 from app.diagnosis_facts import Facts
 from app.finding import Finding
 from trainer.config import RunConfig
-from trainer.run_log.rows import AdaptationSummary, CheckpointRow, Run
+from trainer.run_log.rows import (
+    AdaptationSummary,
+    CheckpointRow,
+    FeatureSnapshotHead,
+    MeasureRow,
+    ProjectionHead,
+    Run,
+)
 
 NOW = 1_000_000.0
 CLASSES = 20
@@ -44,6 +51,36 @@ def adaptation(epoch: int, *, largest: int = 5, noise: float = 0.2, **changes: A
     )  # fmt: skip
 
 
+def measure(name: str, values: Any, **groups: float) -> MeasureRow:
+    """A measure of the second snapshot: per class, and of the groups as named."""
+    return MeasureRow(2, 360, 5, name, np.asarray(values, np.float32), {**groups})
+
+
+def measures(num: int = CLASSES, **changes: Any) -> dict[str, MeasureRow]:
+    """Measures of virtual features that lie where the real ones do; all classes alike."""
+    values = {
+        "neighbours_virtual": 0.7, "neighbours_holdout": 0.72, "accuracy_virtual": 0.8,
+        "accuracy_holdout": 0.6, "negative_share": 0.05, "effective_sample_size": 12.0,
+    }  # fmt: skip
+    groups = ("all", "rare", "common", "frequent")
+    return {
+        name: measure(name, np.full(num, value), **dict.fromkeys(groups, value))
+        for name, value in {**values, **changes}.items()
+    }
+
+
+def snapshot(number: int, *, age: float = 60.0) -> FeatureSnapshotHead:
+    """A feature snapshot taken so many seconds ago."""
+    return FeatureSnapshotHead(number, 180 * number, 2, NOW - age, 64, 80, CLASSES, 160, 50_000)
+
+
+def projection(number: int, state: str = "ready", error: str | None = None) -> ProjectionHead:
+    """How far the picture of that snapshot is."""
+    return ProjectionHead(
+        number, number, 180 * number, 2, "pca", state, NOW - 50, 1.0, error, {"seed": 0}
+    )
+
+
 def healthy(num: int = CLASSES, **changes: Any) -> Facts:
     """Facts of a run with which nothing is wrong; `config` and `vectors` are added to."""
     instances = np.arange(1, num + 1) * 3
@@ -60,6 +97,7 @@ def healthy(num: int = CLASSES, **changes: Any) -> Facts:
         now=NOW,
         names=[f"class {index}" for index in range(num)],
         instances=instances,
+        letters=["r"] * 6 + ["c"] * 7 + ["f"] * (num - 13),
         losses={"loss/total": 2.0, "loss/box": 0.5, "validation/loss": 3.0},
         loader_seconds=[0.01] * 100,
         step_seconds=[0.2] * 100,
@@ -73,6 +111,10 @@ def healthy(num: int = CLASSES, **changes: Any) -> Facts:
         disk_free=40 * 10**9,
         checkpoints=[CheckpointRow(60 * e, e, 0, NOW, 26 * MEGABYTE) for e in (4, 5, 6)],
         writing_problem=None,
+        measures=measures(num),
+        snapshots=[snapshot(1), snapshot(2)],
+        projections=[projection(1), projection(2)],
+        snapshots_skipped=0,
     )
     return replace(facts, **changes)
 

@@ -192,7 +192,7 @@ def test_virtual_only_needs_both(real: Any, virtual: Any) -> None:
 def test_before_there_are_enough_epochs_it_is_not_judged() -> None:
     diagnosis = diagnose(healthy(before={}))
     assert diagnosis.findings == []
-    assert diagnosis.not_yet == ["virtual beside real features"]
+    assert diagnosis.not_yet == ["priors fresh"]
 
 
 # Validation loss of classes

@@ -177,12 +177,12 @@ def test_when_a_run_goes_back_what_was_remembered_is_forgotten(tmp_path: Path) -
     run = started(tmp_path, 5 * EPOCH)
     asked = client(tmp_path)
     assert "virtual_only" not in keys(tmp_path, asked)
-    assert "virtual beside real features" in diagnosis(tmp_path, asked=asked)["checked"]
+    assert "priors fresh" in diagnosis(tmp_path, asked=asked)["checked"]
     run.go_back(2 * EPOCH)
     assert run.writer
     run.progress("training")
     assert run.writer.flush()
-    assert "virtual beside real features" in diagnosis(tmp_path, asked=asked)["not_yet"]
+    assert "priors fresh" in diagnosis(tmp_path, asked=asked)["not_yet"]
 
 
 def test_the_end_of_a_curve_is_read_without_its_beginning(tmp_path: Path) -> None:
