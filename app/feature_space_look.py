@@ -26,7 +26,7 @@ from trainer.run_log.rows import CategoryRow, Run
 HOUSE_COLORS = (PURPLE, ORANGE, SKY, INK, YELLOW, VERMILION, GREEN, BLUE)
 # Cividis as in the heat map, turned on light ground so that much is dark there and bright on dark.
 SCALE = (
-    Color("#DCC65A", "#40547A"),
+    Color("#D3C99A", "#40547A"),
     Color("#B0A470", "#6C7178"),
     Color("#7D7C78", "#9A9378"),
     Color("#3C4E6E", "#CBB963"),

@@ -19,9 +19,10 @@ class Pins:
     def __init__(self, run: Run, categories: Sequence[CategoryRow]) -> None:
         self.labels = class_charts.class_labels(categories)
         self.key = f"pin-{run.id}"
+        self._kept = f"kept-pin-{run.id}"  # a widget's state ends with its page, this does not
         self._first = [self.labels[index] for index in class_charts.first_pins(categories)]
         if self.labels and self.key not in st.session_state:
-            asked = st.query_params.get_all("pin")
+            asked = st.query_params.get_all("pin") or st.session_state.get(self._kept, [])
             known = [name for name in dict.fromkeys(asked) if name in self.labels]
             st.session_state[self.key] = known[:MOST_PINS] if asked else self._first
 
@@ -63,8 +64,11 @@ class Pins:
         st.session_state[self.key] = pinned
 
     def to_address(self) -> None:
-        """Keep the pins in the address, unless they are the usual ones."""
+        """Keep the pins for other pages, and in the address unless they are the usual ones."""
+        if not self.labels:
+            return
         pinned: list[str] = st.session_state[self.key]
+        st.session_state[self._kept] = pinned or [""]
         if pinned != self._first:
             st.query_params["pin"] = pinned or [""]  # "" says: none, on purpose
         elif "pin" in st.query_params:

@@ -135,7 +135,7 @@ export class FeatureSpaceView {
     this.bar.update({ choice, run: first.run, runs: spec.runs, pins: view.pins, tool: this.tool });
     this.pinRow.show(this.pinChips(first, dark), WEAK_TEXT);
     const { snapshots } = first.run;
-    this.epochs.show(snapshots, snapshots.indexOf(first.run.target), choice.step);
+    this.epochs.show(nothing ? [] : snapshots, snapshots.indexOf(first.run.target), choice.step);
     if (leading) {
       const virtual = panes.some(({ run }) => run.shown?.snapshot.virtual);
       this.legend.show((this.legended = leading.paint.legend()), { virtual });
@@ -232,9 +232,11 @@ export class FeatureSpaceView {
     const { run } = this.panes[place];
     if (!lasso || !from.overview || !run.overview) return null;
     if (run === from) return lasso.keys;
-    if (this.linked?.keys !== lasso.keys || this.linked.overview !== run.overview) {
-      const found = [...lasso.keys].map((key) => run.links.from(from.links, key)).filter((key) => key !== null);
-      this.linked = { keys: lasso.keys, overview: run.overview, found: new Set(found) };
+    const points = run.shown?.points;
+    if (this.linked?.keys !== lasso.keys || this.linked.overview !== run.overview || this.linked.points !== points) {
+      const there = new Set(points?.keys);
+      const found = [...lasso.keys].map((key) => run.links.from(from.links, key)).filter((key) => there.has(key));
+      this.linked = { keys: lasso.keys, overview: run.overview, points, found: new Set(found) };
     }
     return this.linked.found;
   }

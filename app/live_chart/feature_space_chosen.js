@@ -41,7 +41,8 @@ export class Chosen {
     this.more = element("button", "fasa-button");
     this.more.type = "button";
     this.more.addEventListener("click", () => this.grow());
-    this.pictures.append(this.gallery, this.more);
+    this.about = element("p", "fasa-quiet");
+    this.pictures.append(this.about, this.gallery, this.more);
     this.body.append(this.bars, this.pictures);
     this.node.append(head, this.body);
   }
@@ -112,9 +113,8 @@ export class Chosen {
     setHidden(this.more, left <= 0);
     setText(this.more, `${Math.min(left, BATCH)} more of ${left.toLocaleString("en")}`);
     const virtual = this.keys.size - this.objects.length;
-    if (!this.objects.length) {
-      this.gallery.append(element("p", "fasa-quiet", `Only virtual features: they have no picture, and are counted by class (${virtual.toLocaleString("en")}).`));
-    }
+    const drawn = `${many(virtual, "virtual feature")} ${virtual === 1 ? "has" : "have"} no picture and ${virtual === 1 ? "is" : "are"} counted by class.`;
+    setText(this.about, `${this.objects.length ? `${many(this.objects.length, "object")}${virtual ? "; " : ""}` : ""}${virtual ? drawn : ""}`);
   }
 
   grow() {

@@ -53,6 +53,7 @@ export class HoverCard {
     this.image = element("img");
     this.image.alt = "";
     this.text = element("div");
+    this.text.setAttribute("aria-live", "polite"); // a point read by keyboard is spoken
     this.node.append(this.image, this.text);
     this.node.hidden = true;
     stage.append(this.node);

@@ -58,8 +58,8 @@ export function stateWords(snapshot, method, now) {
   const waits = now - snapshot.time;
   const untouched = Object.keys(snapshot.methods).length === 0;
   if (untouched && waits > PATIENCE) {
-    return `${epoch[0].toUpperCase()}${epoch.slice(1)} waits for its picture since ${minutes(waits)}, as no projector seems to run: ` +
-      "start one with “fasa project”, or everything with “fasa up”.";
+    return `${epoch[0].toUpperCase()}${epoch.slice(1)} has waited ${minutes(waits)} for its picture, so no projector seems to run: ` +
+      "start one with “fasa project”, or all of the dashboard with “fasa up”.";
   }
   if (method !== "pca" && !untouched && waits > PATIENCE && !isAnyRunning(snapshot)) {
     return `There is no ${name} of ${epoch}: the projector had fallen behind and left it out.`;

@@ -27,7 +27,9 @@ export class Pane {
     this.cost = element("span");
     this.exports = element("span");
     this.foot.append(this.cost, " ", this.exports);
-    this.node.append(this.head, this.remark, this.stage, this.foot);
+    const below = element("div");
+    below.append(this.remark, this.foot);
+    this.node.append(this.head, this.stage, below);
     this.cloud = new PointCloud(this.stage, {
       label: "Feature space",
       onHover: (point) => on.hover(this, point),
@@ -48,7 +50,7 @@ export class Pane {
     setText(this.empty, emptyText(run));
     setHidden(this.empty, Boolean(shown) || !this.empty.textContent);
     setText(this.head, shown ? `${label}, epoch ${shown.snapshot.epoch + 1}` : label);
-    setText(this.remark, [run.aimed?.words, ...remarks(run)].filter(Boolean).join(" "));
+    setText(this.remark, [shown && run.aimed?.words, ...remarks(run)].filter(Boolean).join(" "));
     setHidden(this.remark, !this.remark.textContent);
     setHidden(this.foot, !shown);
     this.stage.toggleAttribute("data-empty", !shown);

@@ -83,7 +83,7 @@ export function emptyText(run) {
     return `This run is ${state.status} and left no feature snapshot: the first comes at the end of an epoch.`;
   }
   if (state.liveness === "waiting") return "This run has not begun: its first snapshot comes at the end of epoch 1.";
-  return "No snapshot yet: the first comes at the end of this epoch and shows up here by itself; the live page takes one at once.";
+  return "No snapshot yet: the first comes at the end of this epoch and shows up here by itself; the button “Snapshot features” of the live page takes one at once.";
 }
 
 // What is to be known of the run beside the picture, sentences.

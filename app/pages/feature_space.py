@@ -24,11 +24,13 @@ def show() -> None:
             st.query_params.pop(key, None)
     st.session_state[LAST] = page.run.id
     space(page)
+    pins = Pins(page.run, page.categories)
+    draw_manifold(page.run, page.categories, pins.indices())
 
 
 @st.fragment
 def space(page: RunPage) -> None:
-    """The picture and what is measured. A fragment: a pin or a choice redraws nothing else."""
+    """The picture. A fragment: a choice redraws nothing else, only a pin all of the page."""
     key = f"feature-space-{page.run.id}"
     pins = Pins(page.run, page.categories)
 
@@ -41,16 +43,17 @@ def space(page: RunPage) -> None:
 
     def toggle() -> None:
         pins.toggle(st.session_state[key].toggle)
-        pins.to_address()
 
+    pins.to_address()
     address = {name: st.query_params.get_all(name) for name in KEYS}
     view = read_view(address, page.run.id, {run.id for run in page.runs})
-    live(
+    sent = live(
         "feature_space", feature_space_spec(page.runs), key=key, run=page.run.id,
         view={**view.to_dict(), "pins": pins_to_show(pins.indices(), page.categories)},
         on_choose_change=take, on_toggle_change=toggle,
     )  # fmt: skip
-    draw_manifold(page.run, page.categories, pins.indices())
+    if sent.toggle is not None:
+        st.rerun()
 
 
 show()
