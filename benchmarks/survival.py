@@ -36,13 +36,14 @@ from trainer.checkpoint import read_checkpoint
 from trainer.checkpoint_files import checkpoints
 from trainer.config import load_config
 from trainer.execute import execute
+from trainer.feature_probe import FEATURE_COSTS
 from trainer.resources import RESOURCES
 from trainer.run_log.commands import queue_run, requeue_run, send_command, set_status
 from trainer.run_log.history import HISTORY
 from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
 
-MEASURED = ("images_per_second", "loader_seconds", "step_seconds", *RESOURCES)
+MEASURED = ("images_per_second", "loader_seconds", "step_seconds", *RESOURCES, *FEATURE_COSTS)
 SMALL: dict[str, Any] = {  # all there is in a run, in a second or two an epoch
     "demo_classes": 6,
     "threads": 1,
@@ -58,6 +59,7 @@ SMALL: dict[str, Any] = {  # all there is in a run, in a second or two an epoch
     "proposals_test": 8,
     "snapshot_every": 3,
     "initial_scale": 15.0,
+    "feature_share": 1.0,  # a bound on measured time would not be the same twice
 }
 KEPT = {"keep_checkpoints": 2, "keep_every": 5}
 LONGEST_RUN = 600.0  # s, of one attempt: more means that it hangs

@@ -153,6 +153,12 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
             not_exhaustive=record["not_exhaustive"],
         )
 
+    def pixels(self, i: int) -> Tensor:
+        """The image of item ``i`` alone, uint8 [3,H,W] RGB; raises as ``self[i]`` does."""
+        record = self._record_of(i)
+        path = self.images_path / record["file_name"]
+        return _read_image(path, record["width"], record["height"])
+
     def __getitem__(self, i: int) -> tuple[Tensor, dict[str, Any]]:
         """Image uint8 [3,H,W] RGB and its target.
 
@@ -163,15 +169,13 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         if not -len(self) <= i < len(self):
             raise IndexError(f"item {i} of {len(self)}: use an index from 0 to {len(self) - 1}")
         record = self._record_of(i % len(self))
-        path = self.images_path / record["file_name"]
-        image = _read_image(path, record["width"], record["height"])
         target = {
             "boxes": torch.from_numpy(record["boxes"].copy()),
             "labels": torch.from_numpy(record["labels"].copy()),
             "masks": torch.from_numpy(_decode_masks(record)),
             "image_id": record["image_id"],
         }
-        return image, target
+        return self.pixels(i % len(self)), target
 
     def _record_of(self, i: int) -> dict[str, Any]:
         start = self._ends[i - 1] if i else 0

@@ -60,7 +60,11 @@ def flip_horizontally(image: Tensor, target: dict[str, Any]) -> Item:
     return functional.horizontal_flip_image(image), {**target, "boxes": boxes, "masks": masks}
 
 
+def as_input(image: Tensor) -> Tensor:
+    """An image uint8 [3,H,W] as torchvision's detectors take it: float32 in 0..1."""
+    return image.to(torch.float32).div_(255)
+
+
 def collate(batch: list[Item]) -> tuple[list[Tensor], list[dict[str, Any]]]:
     """A batch as torchvision's detectors take it: images of any size as float32 [3,H,W] in 0..1."""
-    images = [image.to(torch.float32).div_(255) for image, _ in batch]
-    return images, [target for _, target in batch]
+    return [as_input(image) for image, _ in batch], [target for _, target in batch]

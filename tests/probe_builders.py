@@ -1,14 +1,23 @@
-"""Small data sets of rectangles, written to disk, for the tests of the feature probe."""
+"""Small data sets of rectangles and a probe on them, for the tests of feature snapshots."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from data.detection import DetectionDataset
+from trainer.config import RunConfig, load_config
+from trainer.feature_probe import FeatureProbe
+from trainer.model import FASAMaskRCNN, build_model
+from trainer.run_log.commands import queue_run
+from trainer.run_log.reader import RunLogReader
+from trainer.run_log.rows import FeatureSnapshot
+from trainer.run_log.writer import RunLogWriter
 from trainer.training_data import TrainingData
 
 HEIGHT, WIDTH = 48, 64
@@ -17,6 +26,19 @@ CLASSES = 5
 # Classes 0..3 in training; 4 is held out only, 3 has a single object, 0 and 1 many.
 TRAIN = [[0, 1, 2], [0], [1, 1], [2], [3]]
 HOLDOUT = [[0, 4], [1]]
+
+
+CPU = torch.device("cpu")
+SMALL: dict[str, Any] = {
+    "image_min_size": 96,
+    "image_max_size": 128,
+    "batch_size": 2,
+    "feature_dim": 16,
+    "fpn_channels": 16,
+    "start_epoch": 0,
+    "initial_scale": 20.0,
+    "epochs": 2,
+}
 
 
 def box_of(position: int, label: int) -> tuple[int, int, int, int]:
@@ -76,3 +98,42 @@ def training_data(
     learned = write_dataset(folder / "train", train, classes=classes)
     held = write_dataset(folder / "holdout", holdout, first_id=101, classes=classes)
     return TrainingData("rectangles", learned.categories, learned, held, None, False)
+
+
+def small_model(config: RunConfig, data: TrainingData) -> FASAMaskRCNN:
+    torch.manual_seed(config.seed)
+    return build_model(config, class_counts=data.class_counts)
+
+
+class Bench:
+    """A model, a probe and the run log they write to."""
+
+    def __init__(self, folder: Path, data: TrainingData, **given: Any) -> None:
+        self.config = load_config({**SMALL, **given})
+        self.data = data
+        self.model = small_model(self.config, data)
+        self.path = folder / "fasa.sqlite"
+        self.run = queue_run(self.path, name="probe", config={}, dataset="rectangles")
+        self.writer = RunLogWriter(self.path, self.run)
+        categories = [vars(c) for c in data.categories]
+        self.writer.register_categories(categories)
+        self.probe = self.new_probe()
+
+    def new_probe(self, clock: Callable[[], float] = time.monotonic) -> FeatureProbe:
+        """As a process makes it that takes the run up."""
+        return FeatureProbe(
+            config=self.config, data=self.data, model=self.model, writer=self.writer, device=CPU,
+            clock=clock,
+        )  # fmt: skip
+
+    def objects(self) -> list[Any]:
+        self.writer.flush()
+        return RunLogReader(self.path).features.probes(self.run)
+
+    def snapshots(self) -> list[FeatureSnapshot]:
+        self.writer.flush()
+        return RunLogReader(self.path).features.snapshots(self.run)
+
+    def scalars(self) -> list[Any]:
+        self.writer.flush()
+        return RunLogReader(self.path).scalars(self.run)

@@ -48,7 +48,7 @@ class Kept:
 
 
 def _content(step: int, epoch: int, batch: int = 0) -> Callable[[], dict[str, Any]]:
-    progress = {"step": step, "epoch": epoch, "batch": batch, "adapted": False}
+    progress = {"step": step, "epoch": epoch, "batch": batch, "passes": 0}
     return lambda: {"progress": progress, "model": {}, "optimizers": [], "random": {}}
 
 

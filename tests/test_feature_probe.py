@@ -6,76 +6,26 @@ The data are rectangles on 48 x 64 pixels, twice that for the model.
 import io
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from probe_builders import CLASSES, HOLDOUT, TRAIN, box_of, color_of, training_data
+from probe_builders import CLASSES, HOLDOUT, TRAIN, Bench, box_of, color_of, training_data
 from torch.nn import functional as F
 
 from data.transforms import collate
-from trainer.config import RunConfig, load_config
-from trainer.feature_probe import FeatureProbe
-from trainer.model import FASAMaskRCNN, build_model
-from trainer.run_log.commands import queue_run
-from trainer.run_log.reader import RunLogReader
-from trainer.run_log.writer import RunLogWriter
+from trainer import probe_batches
+from trainer.config import load_config
+from trainer.feature_probe import fixed_noise, virtual_per_class
+from trainer.model import FASAMaskRCNN
 from trainer.schedule import build_optimizers
 from trainer.training_data import TrainingData
-
-CPU = torch.device("cpu")
-SMALL: dict[str, Any] = {
-    "image_min_size": 96,
-    "image_max_size": 128,
-    "batch_size": 2,
-    "feature_dim": 16,
-    "fpn_channels": 16,
-    "start_epoch": 0,
-    "initial_scale": 20.0,
-    "epochs": 2,
-}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     return training_data(tmp_path_factory.mktemp("rectangles"), TRAIN, HOLDOUT)
-
-
-def small_model(config: RunConfig, data: TrainingData) -> FASAMaskRCNN:
-    torch.manual_seed(config.seed)
-    return build_model(config, class_counts=data.class_counts)
-
-
-class Bench:
-    """A model, a probe and the run log they write to."""
-
-    def __init__(self, folder: Path, data: TrainingData, **given: Any) -> None:
-        self.config = load_config({**SMALL, **given})
-        self.data = data
-        self.model = small_model(self.config, data)
-        self.path = folder / "fasa.sqlite"
-        self.run = queue_run(self.path, name="probe", config={}, dataset="rectangles")
-        self.writer = RunLogWriter(self.path, self.run)
-        categories = [vars(c) for c in data.categories]
-        self.writer.register_categories(categories)
-        self.probe = self.new_probe()
-
-    def new_probe(self) -> FeatureProbe:
-        """As a process makes it that takes the run up."""
-        return FeatureProbe(
-            config=self.config, data=self.data, model=self.model, writer=self.writer, device=CPU,
-        )  # fmt: skip
-
-    def objects(self) -> list[Any]:
-        self.writer.flush()
-        return RunLogReader(self.path).feature_probes(self.run)
-
-    def snapshots(self, kind: str) -> list[Any]:
-        self.writer.flush()
-        rows = RunLogReader(self.path).feature_snapshots(self.run)
-        return [row for row in rows if row.kind == kind]
 
 
 # What is stored of the objects
@@ -92,7 +42,9 @@ def test_the_bound_lowers_the_share_of_a_class_but_leaves_one(
     bench.model.fasa.observe(torch.rand(2, 16), torch.tensor([1, 2]))
     bench.probe.take(step=0, epoch=0)
     assert sorted(row.class_index for row in bench.objects()) == [0, 1, 2, 3, 4]
-    assert bench.snapshots("virtual")[0].subjects.tolist() == [1, 2]
+    (snapshot,) = bench.snapshots()
+    assert snapshot.classes.tolist() == [1, 2]
+    assert snapshot.virtual_per_class == 4  # fewer show no spread
 
 
 def test_the_rows_say_what_each_object_is(data: TrainingData, tmp_path: Path) -> None:
@@ -125,11 +77,11 @@ def test_the_rows_say_what_each_object_is(data: TrainingData, tmp_path: Path) ->
         assert picture.size == (8 + row.class_index, 12)
         mean = np.asarray(picture, float).mean(axis=(0, 1))
         assert mean == pytest.approx(color_of(row.class_index), abs=12)
-    (snapshot,) = bench.snapshots("real")
+    (snapshot,) = bench.snapshots()
     assert (snapshot.step, snapshot.epoch) == (3, 1)
-    assert snapshot.subjects.tolist() == list(range(8))
-    assert snapshot.data.shape == (8, 16)
-    assert snapshot.data.dtype == np.float16
+    assert snapshot.objects.tolist() == list(range(8))
+    assert snapshot.real.shape == (8, 16)
+    assert snapshot.real.dtype == np.float16
 
 
 def test_a_process_that_takes_the_run_up_writes_the_same_rows(
@@ -140,8 +92,8 @@ def test_a_process_that_takes_the_run_up_writes_the_same_rows(
     before = bench.objects()
     bench.new_probe().take(step=2, epoch=0)
     assert bench.objects() == before
-    first, second = bench.snapshots("real")
-    np.testing.assert_array_equal(first.data, second.data)  # the model has not learned anything
+    first, second = bench.snapshots()
+    np.testing.assert_array_equal(first.real, second.real)  # the model has not learned anything
 
 
 def test_a_picture_of_noise_fits_too(tmp_path: Path) -> None:
@@ -197,21 +149,21 @@ def test_the_features_are_those_of_the_box_head(data: TrainingData, tmp_path: Pa
     bench.probe.take(step=0, epoch=0)
     expected = features_by_hand(bench.model, data)
     assert expected.std(axis=0).max() > 0.01  # the objects can be told from one another
-    np.testing.assert_allclose(bench.snapshots("real")[0].data, expected, rtol=2e-3, atol=1e-4)
+    np.testing.assert_allclose(bench.snapshots()[0].real, expected, rtol=2e-3, atol=1e-4)
     with torch.no_grad():
         for parameter in bench.model.roi_heads.box_head.parameters():
             parameter.add_(0.01)
     bench.probe.take(step=1, epoch=0)
     moved = features_by_hand(bench.model, data)
     assert np.abs(moved - expected).max() > 0.01
-    np.testing.assert_allclose(bench.snapshots("real")[1].data, moved, rtol=2e-3, atol=1e-4)
+    np.testing.assert_allclose(bench.snapshots()[1].real, moved, rtol=2e-3, atol=1e-4)
 
 
 def test_virtual_features_keep_their_noise_while_the_prior_moves(
     data: TrainingData, tmp_path: Path
 ) -> None:
     """x = mu + sigma * eps: eps solved from the first snapshot foretells the second."""
-    bench = Bench(tmp_path, data, probe_objects_per_class=3, spread="variance")
+    bench = Bench(tmp_path, data, probe_virtual_per_class=3, spread="variance")
     fasa = bench.model.fasa
     generator = torch.Generator().manual_seed(5)
     rows = torch.rand(12, 16, generator=generator)
@@ -220,12 +172,14 @@ def test_virtual_features_keep_their_noise_while_the_prior_moves(
     for step in range(2):
         fasa.observe(rows * (1 + 2 * step), labels)
         bench.probe.take(step=step, epoch=0)
-        chosen = [1, 1, 1, 3, 3, 3]
-        mean = fasa.mean[chosen].numpy()
-        sigma = fasa.spread[chosen].sqrt().numpy()
-        snapshot = bench.snapshots("virtual")[step]
-        assert snapshot.subjects.tolist() == chosen  # 0, 2 and 4 have no prior
-        found.append((mean, sigma, snapshot.data.astype(np.float32)))
+        mean, sigma = fasa.mean[[1, 3]].numpy(), fasa.spread[[1, 3]].sqrt().numpy()
+        snapshot = bench.snapshots()[step]
+        assert snapshot.classes.tolist() == [1, 3]  # 0, 2 and 4 have no prior
+        assert snapshot.virtual_classes.tolist() == [1, 1, 1, 3, 3, 3]
+        np.testing.assert_allclose(snapshot.mean, mean, rtol=1e-3)
+        np.testing.assert_allclose(snapshot.deviation, sigma, rtol=1e-3)
+        x = snapshot.virtual.astype(np.float32)
+        found.append((mean.repeat(3, axis=0), sigma.repeat(3, axis=0), x))
     (mean, sigma, x), (mean_after, sigma_after, x_after) = found
     eps = (x - mean) / sigma
     assert abs(eps.mean()) < 0.4
@@ -234,6 +188,23 @@ def test_virtual_features_keep_their_noise_while_the_prior_moves(
     assert apart.min() > 1  # other noise for every class and k
     assert np.abs(x_after - x).max() > 0.1
     np.testing.assert_allclose(x_after, mean_after + sigma_after * eps, rtol=2e-3, atol=4e-3)
+    # Six rows first, then six more at m = 0.1: 1 / (0.9^2 / 6 + 0.1^2 / 6) = 6 / 0.82.
+    sizes = [row.prior_size.tolist() for row in bench.snapshots()]
+    assert sizes == [pytest.approx([6, 6]), pytest.approx([6 / 0.82] * 2)]
+
+
+def test_noise_number_k_is_the_same_whatever_their_number() -> None:
+    few, many = fixed_noise(3, 7, (2, 5)), fixed_noise(3, 7, (6, 5))
+    assert np.array_equal(few, many[:2])
+    assert not np.array_equal(few, fixed_noise(4, 7, (2, 5)))
+
+
+@pytest.mark.parametrize(
+    ("bound", "wanted", "number"), [(5000, 8, 8), (24, 8, 6), (10, 8, 4), (10, 2, 2), (9999, 3, 3)]
+)
+def test_how_many_virtual_features_a_class_has(bound: int, wanted: int, number: int) -> None:
+    config = load_config({"probe_objects": bound, "probe_virtual_per_class": wanted})
+    assert virtual_per_class(config, num_classes=4) == number
 
 
 def test_virtual_features_are_clamped_where_the_run_clamps_them(
@@ -242,8 +213,36 @@ def test_virtual_features_are_clamped_where_the_run_clamps_them(
     bench = Bench(tmp_path, data, clamp_negative=True)
     bench.model.fasa.observe(torch.rand(4, 16) - 0.5, torch.tensor([1, 1, 1, 1]))
     bench.probe.take(step=0, epoch=0)
-    (snapshot,) = bench.snapshots("virtual")
-    assert snapshot.data.min() == 0 < snapshot.data.max()
+    (snapshot,) = bench.snapshots()
+    assert snapshot.virtual.min() == 0 < snapshot.virtual.max()
+
+
+def test_the_classifier_judges_every_feature(data: TrainingData, tmp_path: Path) -> None:
+    """Weights that look at the first two coordinates: class 1, class 3, or background."""
+    bench = Bench(tmp_path, data, probe_objects_per_class=2)
+    fasa, classify = bench.model.fasa, bench.model.classifier
+    prior = torch.zeros(8, 16)
+    prior[:4, 0] = prior[4:, 1] = 9.0
+    labels = torch.tensor([1] * 4 + [3] * 4)
+    fasa.observe(prior, labels)  # no spread: every virtual feature is the mean
+    with torch.no_grad():
+        classify.weight.zero_()
+        classify.bias.zero_()
+        classify.weight[1, 0] = classify.weight[CLASSES, 1] = 1.0
+    bench.probe.take(step=0, epoch=0)
+    (snapshot,) = bench.snapshots()
+    assert snapshot.virtual_predicted.tolist() == [1] * 8 + [CLASSES] * 8
+    right, wrong = np.log(np.exp(9) + CLASSES) - 9, np.log(np.exp(9) + CLASSES)
+    np.testing.assert_allclose(snapshot.virtual_loss, [right] * 8 + [wrong] * 8, rtol=1e-3)
+    with torch.no_grad():
+        classify.weight.normal_(std=5, generator=torch.Generator().manual_seed(1))
+    bench.probe.take(step=1, epoch=0)
+    snapshot = bench.snapshots()[1]
+    logits = snapshot.real.astype(float) @ classify.weight.detach().numpy().T
+    own = np.array([row.class_index for row in bench.objects()])
+    loss = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(8), own]
+    assert snapshot.real_predicted.tolist() == logits.argmax(axis=1).tolist()
+    np.testing.assert_allclose(snapshot.real_loss, loss, rtol=5e-3, atol=1e-4)
 
 
 def test_without_a_prior_or_without_fasa_only_real_features(
@@ -253,8 +252,35 @@ def test_without_a_prior_or_without_fasa_only_real_features(
         (tmp_path / name).mkdir()
         bench = Bench(tmp_path / name, data, fasa=fasa)
         bench.probe.take(step=0, epoch=0)
-        assert len(bench.snapshots("real")) == 1
-        assert bench.snapshots("virtual") == []
+        (snapshot,) = bench.snapshots()
+        assert len(snapshot.real) == len(snapshot.real_loss) == len(bench.objects()) > 0
+        assert len(snapshot.classes) == len(snapshot.virtual) == snapshot.virtual_per_class == 0
+
+
+@pytest.mark.parametrize(
+    ("freeze_backbone", "room"), [(True, 0), (True, 400_000), (True, 2**30), (False, 2**30)]
+)
+def test_what_is_kept_of_the_images_changes_no_feature(
+    data: TrainingData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    freeze_backbone: bool,
+    room: float,
+) -> None:
+    """Nothing, the first batches, or all of it; the second snapshot is like a new process's."""
+    monkeypatch.setattr(probe_batches, "MOST_KEPT_BYTES", room)
+    bench = Bench(tmp_path, data, freeze_backbone=freeze_backbone)
+    bench.probe.take(step=0, epoch=0)
+    with torch.no_grad():
+        for parameter in bench.model.parameters():
+            if parameter.requires_grad:
+                parameter.mul_(1.1)
+    bench.probe.take(step=1, epoch=0)
+    bench.new_probe().take(step=1, epoch=0)
+    first, second, fresh = bench.snapshots()
+    assert np.array_equal(second.real, fresh.real)
+    assert np.array_equal(second.real_loss, fresh.real_loss)
+    assert not np.array_equal(first.real, second.real)
 
 
 # That the run does not notice
@@ -288,7 +314,7 @@ def test_a_probed_run_equals_one_without_to_the_bit(data: TrainingData, tmp_path
         bench = Bench(tmp_path / name, data)
         results.append(train(bench, probed=probed))
         assert int(bench.model.fasa.drawn.sum()) > 0
-        assert len(bench.snapshots("real")) == (4 if probed else 0)
+        assert len(bench.snapshots()) == (4 if probed else 0)
     (losses, state), (probed_losses, probed_state) = results
     assert probed_losses == losses
     assert len(state) > 100
@@ -312,18 +338,18 @@ def test_a_snapshot_that_is_broken_off_leaves_nothing_behind(
 ) -> None:
     bench = Bench(tmp_path, data, probe_objects_per_class=2)
     bench.model.train()
-    totals = []
+    batches = []
 
-    def stop(total: int) -> None:
-        totals.append(total)
-        if len(totals) == 2:
+    def stop() -> None:
+        batches.append(None)
+        if len(batches) == 5:  # five images, two a batch: prepared, and two of three looked at
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bench.probe.take(step=0, epoch=0, batch_done=stop)
-    assert totals == [3, 3]  # five images, two a batch
+        bench.probe.take(step=0, epoch=0, between=stop)
     assert bench.model.training
     assert bench.objects() == []
+    assert bench.scalars() == []
     bench.probe.take(step=1, epoch=0)
     assert len(bench.objects()) == 8
-    assert [row.step for row in bench.snapshots("real")] == [1]
+    assert [row.step for row in bench.snapshots()] == [1]

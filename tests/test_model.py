@@ -1,5 +1,6 @@
 """The builders: pretrained weights really used, frozen really frozen, mistakes said."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -90,21 +91,58 @@ def test_box_features_are_what_the_classifier_sees_of_these_boxes() -> None:
     model.classifier.register_forward_hook(lambda module, given, result: seen.append(given[0]))
     images, targets = _batch()
     model.validation_losses(images, targets)
-    features = model.box_features(images, [target["boxes"] for target in targets])
+    prepared = model.prepare_boxes(images, [target["boxes"] for target in targets])
+    features = model.box_features(prepared)
     assert features.shape == (1, model.fasa.mean.shape[1])
     assert features.min() == 0 < features.max()
     assert float((seen[0] - features).abs().amax(dim=1).min()) < 1e-5
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_prepared_boxes_stay_good_while_the_model_learns(frozen: bool) -> None:
+    """The maps of a frozen body are kept, and nothing of one that learns."""
+    model = _model(freeze_backbone=frozen)
+    images, targets = _batch()
+    boxes = [target["boxes"] for target in targets]
+    prepared = model.eval().prepare_boxes(images, boxes)
+    before = model.box_features(prepared)
+    torch.stack(list(model.train()(images, targets).values())).sum().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.01 * parameter.grad.sign()
+    after = model.eval().box_features(prepared)
+    assert len(prepared.maps) == (4 if frozen else 1)
+    assert prepared.num_bytes == sum(4 * level.numel() for level in prepared.maps)
+    assert float((after - before).abs().max()) > 1e-3
+    assert torch.equal(after, model.box_features(model.prepare_boxes(images, boxes)))
+
+
+def test_the_judgement_by_hand() -> None:
+    """Logits in the order of our labels, background last, whatever torchvision counts."""
+    logits = torch.tensor([[2.0, 0, 0, 0], [0, 0, 2.0, 0], [0, 0, 0, 2.0]])
+    model = _model()
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.zero_()
+        model.classifier.weight[:, :3] = logits.T
+    features = torch.zeros(3, model.fasa.mean.shape[1])
+    features[:, :3] = torch.eye(3)
+    predicted, loss = model.judge(features, torch.tensor([0, 0, 1]))
+    assert predicted.tolist() == [0, 2, 3]
+    right = math.log(math.exp(2) + 3) - 2
+    assert loss.tolist() == pytest.approx([right, right + 2, right + 2])
 
 
 def test_the_first_batch_does_not_decide_how_later_ones_are_pooled() -> None:
     images, targets = _batch()
     boxes = [target["boxes"] for target in targets]
     model = _model().eval()
-    wanted = model.box_features(images, boxes)
+    wanted = model.box_features(model.prepare_boxes(images, boxes))
     model = _model().eval()
     with torch.no_grad():
         model([torch.rand(3, 66, 160)])  # its padded height is 1.45 times its own
-    assert torch.equal(model.box_features(images, boxes), wanted)
+    assert torch.equal(model.box_features(model.prepare_boxes(images, boxes)), wanted)
 
 
 def test_a_class_specific_model_trains_too() -> None:

@@ -247,12 +247,24 @@ class RunConfig(BaseModel):
     checkpoint_every: Count = knob(1, "Log", "epochs between two checkpoints", unit="epochs")
     keep_checkpoints: Count = knob(3, "Log", "newest checkpoints kept on disk")
     probe_objects_per_class: int = knob(
-        4, "Log", "objects of each class, half of them held out, that feature snapshots follow",
+        8, "Log", "objects of each class, half of them held out, that feature snapshots follow",
         unit="objects", ge=1, le=64,
     )  # fmt: skip
+    probe_virtual_per_class: int = knob(
+        8, "Log", "virtual features of each class beside them, each with noise that never changes",
+        unit="features", ge=1, le=64,
+    )  # fmt: skip
     probe_objects: int = knob(
-        2500, "Log", "bound on the objects of all classes together; every class keeps one",
-        unit="objects", ge=1, le=50_000,
+        5000, "Log", "bound on the objects of all classes together, and on their virtual features; "
+        "a class keeps 1 object and 4 virtual features", unit="objects", ge=1, le=50_000,
+    )  # fmt: skip
+    feature_share: float = knob(
+        0.02, "Log", "share of the run's time that feature snapshots may take: an epoch that would "
+        "exceed it ends without one, unless it is the first or last; 1 for no bound", ge=0, le=1,
+    )  # fmt: skip
+    feature_megabytes: int = knob(
+        500, "Log", "bound on the feature snapshots of a run; beyond it the oldest but the first "
+        "are deleted", unit="MB", ge=1, le=1_000_000,
     )  # fmt: skip
     gallery_images: int = knob(
         32, "Log", "test images whose predictions every evaluation keeps, those with rare classes "

@@ -97,8 +97,21 @@ class RunControl:
         self._knobs = knobs
         self._signals = signals
         self._paused = False
+        self._paused_seconds = 0.0
         self._to_repeat: list[tuple[Moment, Command]] = []
         self.applied: list[int] = []
+
+    def working_seconds(self) -> float:
+        """A clock that stands still while the run is paused."""
+        return time.monotonic() - self._paused_seconds
+
+    def raise_if_ending(self) -> None:
+        """End the run where no command can take hold.
+
+        Raises:
+            StopRequested: a signal came.
+        """
+        self._signals.raise_received()
 
     def is_ending(self) -> bool:
         """Whether a signal asked the run to end."""
@@ -128,11 +141,13 @@ class RunControl:
         """
         applied = self._repeat_until(moment) | self._take_commands(moment)
         if self._paused:
+            began = time.monotonic()
             self._writer.status("paused")
             while self._paused:
                 time.sleep(_PAUSE_POLL)
                 applied |= self._take_commands(moment)
             self._writer.status("running")
+            self._paused_seconds += time.monotonic() - began
         return applied
 
     def _repeat_until(self, moment: Moment) -> set[str]:

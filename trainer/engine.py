@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from trainer.checkpoint import CheckpointError, random_state, set_random_state
 from trainer.checkpoint_keeper import CheckpointKeeper
@@ -27,20 +26,11 @@ from trainer.recorder import Recorder
 from trainer.schedule import learning_rate_factor, load_memory, set_learning_rate
 from trainer.trainable_model import TrainableModel
 from trainer.training_data import TrainingData, adaptation_loader, train_indices, train_loader
+from trainer.training_step import Batch, TrainingStep, to_device
 
-Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 Evaluate = Callable[[Callable[[int], None], Callable[[], None]], EvaluationResult | None]
 
-
 _LAST_CHECKPOINT_SECONDS = 5.0  # an ending run waits so long for a full disk or a locked log
-
-
-class LossNotFinite(RuntimeError):
-    """A loss or gradient became NaN or infinite; the message names step, images and losses."""
-
-
-class OutOfMemory(RuntimeError):
-    """A GPU had no memory left for a step; the message names step, images and remedy."""
 
 
 @dataclass
@@ -51,13 +41,13 @@ class Position:
         step: training steps done.
         epoch: the epoch at work, from 0; equal to the number of epochs when all are done.
         batch: batches done in it.
-        adapted: whether its adaptation is done too.
+        passes: how many of the passes after it are done: adaptation, evaluation, features.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    adapted: bool = False
+    passes: int = 0
 
 
 class Trainer:
@@ -111,6 +101,9 @@ class Trainer:
         self.keeper = keeper
         self.console = console
         self.device = device
+        self._train_step = TrainingStep(
+            model=model, optimizers=optimizers, gradient_clip=config.gradient_clip, device=device
+        )
         self.at = Position()
         self._phase = PHASES[0]
         self._last_reason = ""
@@ -159,10 +152,10 @@ class Trainer:
         try:
             while self.at.epoch < self.config.epochs:
                 self._train_epoch()
-                if not self.at.adapted:
-                    self._adapt()
-                    self.at.adapted = True
-                self._evaluate()
+                passes = (self._adapt, self._evaluate, self._follow_features)
+                for number, work in enumerate(passes[self.at.passes :], self.at.passes + 1):
+                    work()
+                    self.at.passes = number
                 self.at = Position(self.at.step, self.at.epoch + 1)
                 if self._is_checkpoint_due():
                     self.keep()
@@ -207,15 +200,7 @@ class Trainer:
         fraction = self.at.epoch + self.at.batch / batches
         factor = learning_rate_factor(self.config, step=self.at.step, epoch=fraction)
         set_learning_rate(self.optimizers, factor * self.knobs.learning_rate_factor)
-        try:
-            losses, gradient = self._optimise(*self._to_device(batch))
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory(
-                f"the GPU has no memory left at step {self.at.step} on images "
-                f"{_image_ids(batch)}: lower batch_size or image_max_size "
-                f"({str(error).splitlines()[0]})"
-            ) from None
-        self._refuse_not_finite(losses, gradient, batch)
+        losses = self._train_step(batch, step=self.at.step)
         self.at.step += 1
         self.at.batch += 1
         self.recorder.step(
@@ -246,33 +231,6 @@ class Trainer:
         """Note in the run log where every knob stands."""
         self.recorder.knobs(self.knobs.values(), step=self.at.step, epoch=self.at.epoch)
 
-    def _optimise(
-        self, images: list[Tensor], targets: list[dict[str, Tensor]]
-    ) -> tuple[dict[str, float], float]:
-        """One step; returns the losses and the norm of the gradient before clipping."""
-        losses: dict[str, Tensor] = self.model(images, targets)
-        total = torch.stack(list(losses.values())).sum()
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        most = self.config.gradient_clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(trainable, most)
-        if bool((total + norm).isfinite()):  # a step on NaN would spoil the weights beyond rescue
-            for optimizer in self.optimizers:
-                optimizer.step()
-        return {name: float(value.detach()) for name, value in losses.items()}, float(norm)
-
-    def _refuse_not_finite(self, losses: dict[str, float], gradient: float, batch: Batch) -> None:
-        if all(map(math.isfinite, (*losses.values(), gradient))):
-            return
-        shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-        raise LossNotFinite(
-            f"loss or gradient is not finite at step {self.at.step} on images {_image_ids(batch)} "
-            f"({shown}, gradient norm {gradient:g}): lower the learning rate or the gradient "
-            "clip, and fork the run from its last checkpoint"
-        )
-
     def _adapt(self) -> None:
         """The validation-loss pass, and FASA's decision on every probability.
 
@@ -288,7 +246,7 @@ class Trainer:
             self._listen()
             self._progress("validation")
             batch_sum, batch_count = self.model.validation_losses(
-                *self._to_device(batch), same_rois=self.config.validation_pipeline == "test"
+                *to_device(batch, self.device), same_rois=self.config.validation_pipeline == "test"
             )
             loss_sum += batch_sum
             count += batch_count
@@ -321,6 +279,16 @@ class Trainer:
         self._progress("evaluation")
         self.console.advance(total=total)
 
+    def _follow_features(self) -> None:
+        """The feature snapshot at the end of the epoch: no command takes hold in it."""
+        self._progress("feature snapshot")
+        self.probe.end_epoch(
+            step=self.at.step,
+            epoch=self.at.epoch,
+            is_last=self.at.epoch + 1 == self.config.epochs,
+            between=self.control.raise_if_ending,
+        )
+
     def _is_checkpoint_due(self) -> bool:
         """At the end of every `checkpoint_every`-th epoch, and at the end of the run."""
         epoch = self.at.epoch
@@ -352,31 +320,12 @@ class Trainer:
         self._phase = phase
         self.console.phase(f"{phase} {self.at.epoch + 1}/{self.config.epochs}", done=done)
 
-    def _to_device(self, batch: Batch) -> Batch:
-        images, targets = batch
-        return (
-            [image.to(self.device, non_blocking=True) for image in images],
-            [
-                {
-                    name: value.to(self.device, non_blocking=True)
-                    if isinstance(value, Tensor)
-                    else value
-                    for name, value in target.items()
-                }
-                for target in targets
-            ],
-        )
-
 
 def _with_own_fasa(stored: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """`stored` for a model with or without FASA, as `own` is: a fork may switch it on or off."""
     fasa = {name for name in stored.keys() ^ own.keys() if "fasa" in name.split(".")}
     kept = {name: value for name, value in stored.items() if name not in fasa}
     return kept | {name: own[name] for name in fasa & own.keys()}
-
-
-def _image_ids(batch: Batch) -> list[int]:
-    return [int(target["image_id"]) for target in batch[1]]
 
 
 def _timed(loader: torch.utils.data.DataLoader) -> Iterator[tuple[Batch, float]]:

@@ -14,7 +14,7 @@ from trainer.checkpoint_keeper import CheckpointKeeper
 from trainer.config import RunConfig, load_config
 from trainer.console import Console
 from trainer.control import RunControl, Signals, StopRequested
-from trainer.engine import LossNotFinite, OutOfMemory, Trainer
+from trainer.engine import Trainer
 from trainer.feature_probe import FeatureProbe
 from trainer.inference import evaluate_model
 from trainer.knobs import Knobs
@@ -31,6 +31,7 @@ from trainer.run_log.writer import RunLogWriter
 from trainer.runs_folder import RunsFolder
 from trainer.schedule import build_optimizers
 from trainer.training_data import TrainingData, build_training_data
+from trainer.training_step import LossNotFinite, OutOfMemory
 
 
 def execute(folder: RunsFolder, run_id: int) -> str:
@@ -92,6 +93,7 @@ def _build(
     torch.manual_seed(config.seed)  # torchvision's samplers draw from torch's own generator
     model = build_model(config, class_counts=data.class_counts).to(device)
     knobs = Knobs(config, model.fasa)
+    control = RunControl(writer=writer, knobs=knobs, signals=signals)
     return Trainer(
         config=config,
         data=data,
@@ -101,9 +103,16 @@ def _build(
             model, data, config, device=device, batch_done=done, between=between
         ),
         recorder=Recorder(writer=writer, model=model, resources=resources),
-        control=RunControl(writer=writer, knobs=knobs, signals=signals),
+        control=control,
         knobs=knobs,
-        probe=FeatureProbe(config=config, data=data, model=model, writer=writer, device=device),
+        probe=FeatureProbe(
+            config=config,
+            data=data,
+            model=model,
+            writer=writer,
+            device=device,
+            clock=control.working_seconds,
+        ),
         gallery=PredictionGallery(
             config=config, data=data, writer=writer, run_log=folder.run_log, run_id=run.id
         ),

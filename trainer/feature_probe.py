@@ -1,53 +1,58 @@
-"""The fixed objects and the fixed noise whose features a run's snapshots follow.
+"""Snapshots of the features of fixed objects, and of virtual ones drawn with fixed noise.
 
 Points of two snapshots can be joined only if they stand for the same thing: the same ground-truth
 box each time, or the same noise in its class's prior.
 
-Shape glossary: C foreground classes, N probe objects, d feature length, K features of a class,
-H, W height and width of an image. Boxes are xyxy in pixels of the image as it is stored.
+Shape glossary: C foreground classes, N probe objects, d feature length, P classes that have a
+prior, K virtual features of a class.
 """
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from data.detection import DetectionDataset
-from data.transforms import collate
 from fasa_core.fasa import FASA
 from trainer.config import RunConfig
-from trainer.probe_objects import ProbeImage, Split, choose_objects
+from trainer.probe_batches import ProbeBatches
+from trainer.run_log.rows import FeatureValues
 from trainer.run_log.writer import RunLogWriter
 from trainer.trainable_model import TrainableModel
 from trainer.training_data import TrainingData
 
-_PICTURE_BYTES = 2048
-_PICTURES = ((64, 80), (64, 60), (64, 40), (48, 40), (32, 30))  # (longest side in px, quality)
+FEWEST_VIRTUAL = 4  # of a class: fewer show no spread
+
+SECONDS, SHARE = "features/seconds", "features/share"
+PREPARATION, SKIPPED = "features/preparation_seconds", "features/skipped"
+FEATURE_COSTS = (SECONDS, SHARE, PREPARATION, SKIPPED)
+
+_ROWS_AT_ONCE = 8192  # of features that the classifier judges: their scores take [rows, C + 1]
+_MEGABYTE = 1_000_000
 
 
 class FeatureProbe:
     """Writes the features of a run's probe objects, and of fixed virtual ones, to the run log.
 
     Real: the classifier's input for the ground-truth box itself, in eval mode. Virtual (with FASA
-    alone): x = mu_c + sigma_c * eps (Eq. 3) with as many eps a class as objects, that never change;
-    a class without a prior has none. The run itself notices nothing: no random number of torch's
-    or FASA's is drawn, no buffer changes, and the model gets its mode back.
+    alone): x = mu_c + sigma_c * eps (Eq. 3) with K eps a class that never change; a class without
+    a prior has none. The run itself notices nothing: no random number of torch's or FASA's is
+    drawn, no buffer changes, and the model gets its mode back.
+
+    What it costs is in the run log: `FEATURE_COSTS`. An attempt at a run prepares the objects once
+    (chooses and reads them, makes their pictures), which is measured apart from the snapshots.
 
     Args:
-        config: seed, batch size, `probe_objects_per_class` and `probe_objects` are taken from it;
-            the bound on all classes lowers that of each, to 1 at least.
-        data: whose objects are chosen at the first `take`.
+        config: which objects, how many virtual features, and the bounds on time and size.
+        data: whose objects are chosen at the first snapshot.
         model: on `device`.
         writer: the trainer's door to the run log.
         device: where the model is.
+        clock: seconds this attempt has been at work, pauses left out.
     """
 
     def __init__(
@@ -58,142 +63,175 @@ class FeatureProbe:
         model: TrainableModel,
         writer: RunLogWriter,
         device: torch.device,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._data = data
         self._model = model
         self._writer = writer
         self._device = device
-        self._per_class = max(
-            1, min(config.probe_objects_per_class, config.probe_objects // len(data.categories))
-        )
-        self._images: list[ProbeImage] = []
+        self._clock = clock
+        self._started = clock()
+        self._per_class = virtual_per_class(config, len(data.categories))
+        self._batches: ProbeBatches | None = None
         self._named = False
+        self._skipped = 0
+        self._preparation = 0.0
+        self._seconds: list[float] = []  # of the snapshots of this attempt
 
-    def take(
-        self, *, step: int, epoch: int, batch_done: Callable[[int], None] = lambda total: None
+    def end_epoch(
+        self, *, step: int, epoch: int, is_last: bool, between: Callable[[], None] = lambda: None
     ) -> None:
+        """The snapshot at the end of an epoch, unless it would take more than `feature_share`.
+
+        The first one of an attempt and that of the last epoch are always taken.
+
+        Args:
+            step: training steps done.
+            epoch: the epoch that ends.
+            is_last: whether it is the run's last.
+            between: see `take`.
+        """
+        if is_last or not self._seconds or self._has_time():
+            self.take(step=step, epoch=epoch, between=between)
+        else:
+            self._skipped += 1
+            self._writer.scalars({SKIPPED: self._skipped}, step=step, epoch=epoch)
+
+    def take(self, *, step: int, epoch: int, between: Callable[[], None] = lambda: None) -> None:
         """Write one snapshot; the first call of a process also writes what the objects are.
 
         Args:
             step: training steps done.
             epoch: the epoch at work.
-            batch_done: called after each batch with the number of batches there are; an error it
-                raises ends the snapshot, of which nothing is written then.
+            between: called after each batch of images; an error it raises ends the snapshot, of
+                which nothing is written then.
 
         Raises:
             AnnotationError: when an image cannot be read.
         """
-        if not self._named:
-            self._images = choose_objects(
-                self._data, per_class=self._per_class, seed=self._config.seed
-            )
-        rows, real = self._real(batch_done)
-        if not self._named:
-            self._writer.feature_probes(rows)
-            self._named = True
-        where = {"step": step, "epoch": epoch}
-        if len(real):
-            subjects = np.arange(len(real), dtype=np.int32)
-            self._writer.feature_snapshot("real", subjects, real, **where)
-        if self._model.fasa is not None:
-            subjects, virtual = self._virtual(self._model.fasa)
-            if len(subjects):
-                self._writer.feature_snapshot("virtual", subjects, virtual, **where)
-
-    def _real(
-        self, batch_done: Callable[[int], None]
-    ) -> tuple[list[dict[str, Any]], NDArray[np.float16]]:
-        """The rows of the objects (none once they are stored) and their features [N, d]."""
-        size = self._config.batch_size
-        batches = [self._images[i : i + size] for i in range(0, len(self._images), size)]
-        rows: list[dict[str, Any]] = []
-        features = [torch.empty(0, self._config.feature_dim, dtype=torch.float16)]
         was_training = self._model.training
         self._model.eval()
         try:
-            for batch in batches:
-                items = [self._dataset(image.split)[image.item] for image in batch]
-                boxes = [
-                    target["boxes"][image.objects]
-                    for image, (_, target) in zip(batch, items, strict=True)
-                ]
-                found = self._model.box_features(
-                    [pixels.to(self._device) for pixels in collate(items)[0]],
-                    [box.to(self._device) for box in boxes],
-                )
-                features.append(found.to("cpu", torch.float16))
-                if not self._named:
-                    for image, item in zip(batch, items, strict=True):
-                        rows += _rows(image, *item, first_index=len(rows))
-                batch_done(len(batches))
+            started = self._clock()
+            batches = self._prepared(between)
+            prepared = self._clock()
+            self._preparation += prepared - started
+            values = self._values(batches, between)
         finally:
             if was_training:
                 self._model.train()
-        return rows, torch.cat(features).numpy()
+        costs = {} if self._named else {PREPARATION: self._preparation}
+        if not self._named:
+            self._writer.feature_probes(batches.rows)
+            self._named = True
+        self._writer.feature_snapshot(
+            values, step=step, epoch=epoch, most_bytes=self._config.feature_megabytes * _MEGABYTE
+        )
+        self._seconds.append(self._clock() - prepared)
+        costs |= {SECONDS: self._seconds[-1], SHARE: sum(self._seconds) / self._worked()}
+        self._writer.scalars(costs, step=step, epoch=epoch)
 
-    def _dataset(self, split: Split) -> DetectionDataset:
-        return self._data.train if split == "train" else self._data.holdout
+    def _has_time(self) -> bool:
+        """Whether another snapshot like the last one keeps within its share of the time so far."""
+        share = self._config.feature_share
+        expected = sum(self._seconds) + self._seconds[-1]
+        return share == 1 or expected <= share * self._worked()
+
+    def _worked(self) -> float:
+        """Seconds this attempt has trained, validated and evaluated."""
+        whole = self._clock() - self._started
+        return max(1e-3, whole - self._preparation - sum(self._seconds))
+
+    def _prepared(self, between: Callable[[], None]) -> ProbeBatches:
+        if self._batches is None:
+            self._batches = ProbeBatches(
+                config=self._config,
+                data=self._data,
+                model=self._model,
+                device=self._device,
+                between=between,
+            )
+        return self._batches
 
     @torch.no_grad()
-    def _virtual(self, fasa: FASA) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
-        """The class of each virtual feature, rising, and the features [classes * K, d]."""
-        with_prior = torch.where(fasa.n_seen > 0)[0]
-        shape = (self._per_class, fasa.mean.shape[1])
-        noise = np.array(
-            [fixed_noise(self._config.seed, label, shape) for label in with_prior.tolist()],
-            np.float32,
-        ).reshape(-1, *shape)
-        deviation = fasa.prior.standard_deviation(with_prior)
-        x = fasa.mean[with_prior, None] + deviation[:, None] * torch.from_numpy(noise).to(
-            self._device
+    def _values(self, batches: ProbeBatches, between: Callable[[], None]) -> FeatureValues:
+        found = [torch.empty(0, self._config.feature_dim, device=self._device)]
+        for batch in batches:
+            found.append(self._model.box_features(batch))
+            between()
+        real = torch.cat(found)
+        real_predicted, real_loss = self._judge(real, batches.labels)
+        classes, mean, deviation, size = _prior(self._model.fasa, real)
+        virtual = self._virtual(classes, mean, deviation)
+        virtual_predicted, virtual_loss = self._judge(
+            virtual, classes.repeat_interleave(self._per_class)
         )
-        if fasa.options.clamp_negative:
+        return FeatureValues(
+            objects=np.arange(len(real), dtype=np.int32),
+            real=_halves(real),
+            real_predicted=real_predicted,
+            real_loss=real_loss,
+            classes=classes.to("cpu", torch.int32).numpy(),
+            mean=_halves(mean),
+            deviation=_halves(deviation),
+            prior_size=size.to("cpu", torch.float32).numpy(),
+            virtual=_halves(virtual),
+            virtual_predicted=virtual_predicted,
+            virtual_loss=virtual_loss,
+        )
+
+    def _judge(
+        self, features: Tensor, labels: Tensor
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The class predicted for features [n, d], and their loss."""
+        parts = [
+            self._model.judge(features[rows], labels[rows].to(self._device))
+            for first in range(0, max(1, len(features)), _ROWS_AT_ONCE)
+            for rows in [slice(first, first + _ROWS_AT_ONCE)]
+        ]
+        predicted, loss = (torch.cat(column) for column in zip(*parts, strict=True))
+        return (
+            predicted.to("cpu", torch.int32).numpy(),
+            loss.to("cpu", torch.float32).numpy(),
+        )
+
+    def _virtual(self, classes: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """x = mu_c + sigma_c * eps [P * K, d], class by class."""
+        shape = (self._per_class, mean.shape[1])
+        noise = np.array(
+            [fixed_noise(self._config.seed, label, shape) for label in classes.tolist()], np.float32
+        ).reshape(-1, *shape)
+        x = mean[:, None] + deviation[:, None] * torch.from_numpy(noise).to(self._device)
+        if self._config.clamp_negative:
             x.clamp_(min=0)
-        subjects = with_prior.to("cpu", torch.int32).numpy().repeat(self._per_class)
-        return subjects, x.flatten(0, 1).to("cpu", torch.float16).numpy()
+        return x.flatten(0, 1)
+
+
+def virtual_per_class(config: RunConfig, num_classes: int) -> int:
+    """K: `probe_objects` bounds all classes together, but each has `FEWEST_VIRTUAL`."""
+    bound = max(FEWEST_VIRTUAL, config.probe_objects // num_classes)
+    return min(config.probe_virtual_per_class, bound)
 
 
 def fixed_noise(seed: int, label: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """[K, d] the eps of a class's virtual features: the same ones at every call."""
+    """[K, d] the eps of a class's virtual features: number k is the same whatever K is."""
     return np.random.default_rng([seed, label]).standard_normal(shape, np.float32)
 
 
-def _rows(
-    image: ProbeImage, pixels: Tensor, target: Mapping[str, Any], *, first_index: int
-) -> Iterator[dict[str, Any]]:
-    """What the run log says of the probe objects of one image: pixels uint8 [3, H, W]."""
-    picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-    for index, number in enumerate(image.objects, first_index):
-        x1, y1, x2, y2 = target["boxes"][number].tolist()
-        yield {
-            "object_index": index,
-            "class_index": int(target["labels"][number]),
-            "split": image.split,
-            "image_id": int(target["image_id"]),
-            "x1": x1,
-            "y1": y1,
-            "x2": x2,
-            "y2": y2,
-            "picture": _jpeg(_crop(picture, (x1, y1, x2, y2))),
-        }
+def _prior(fasa: FASA | None, real: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The classes that have a prior [P], their mu and sigma [P, d], and what they rest on [P].
+
+    P is 0 without FASA.
+    """
+    if fasa is None:
+        empty = real[:0]
+        return torch.empty(0, dtype=torch.int64, device=real.device), empty, empty, empty[:, 0]
+    classes = torch.where(fasa.n_seen > 0)[0]
+    deviation = fasa.prior.standard_deviation(classes)
+    return classes, fasa.mean[classes], deviation, fasa.effective_samples[classes]
 
 
-def _crop(picture: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
-    """All pixels a box touches; at least one, though the box may be thinner."""
-    left, top = min(int(box[0]), picture.width - 1), min(int(box[1]), picture.height - 1)
-    return picture.crop(
-        (left, top, max(left + 1, math.ceil(box[2])), max(top + 1, math.ceil(box[3])))
-    )
-
-
-def _jpeg(picture: Image.Image) -> bytes:
-    """The picture, made smaller and coarser until it fits into `_PICTURE_BYTES`."""
-    for side, quality in _PICTURES:
-        small = picture.copy()
-        small.thumbnail((side, side))
-        file = io.BytesIO()
-        small.save(file, "JPEG", quality=quality, optimize=True)
-        if file.tell() <= _PICTURE_BYTES:
-            break
-    return file.getvalue()
+def _halves(features: Tensor) -> NDArray[np.float16]:
+    halves: NDArray[np.float16] = features.to("cpu", torch.float16).numpy()
+    return halves

@@ -27,6 +27,7 @@ from trainer.class_statistics import ClassStatistics
 from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.config import ConfigError, RunConfig
 from trainer.roi_heads import BoxPredictor, FASARoIHeads, MaskPredictor
+from trainer.trainable_model import PreparedBoxes
 
 _LEVELS = ["0", "1", "2", "3"]
 _STRIDES = (4, 8, 16, 32)  # of the levels
@@ -104,23 +105,28 @@ class FASAMaskRCNN(GeneralizedRCNN):
         )
 
     @torch.no_grad()
-    def box_features(self, images: list[Tensor], boxes: list[Tensor]) -> Tensor:
-        """The classifier's input for given boxes, in their order.
+    def prepare_boxes(self, images: list[Tensor], boxes: list[Tensor]) -> PreparedBoxes:
+        """Everything before the box head that training never changes, for given boxes.
 
         Call it in eval mode: in training the size of the input is drawn at random.
 
         Args:
             images: float32 [3, H, W] in 0..1 of any size, on the model's device.
             boxes: [n, 4] of each image, xyxy in pixels of the image as it comes in.
-
-        Returns:
-            [N, d] features after the box head's last ReLU.
         """
         resized, targets = self.transform(images, [{"boxes": given} for given in boxes])
-        features = self.backbone(resized.tensors)
-        return self.roi_heads.box_features(
-            features, [target["boxes"] for target in targets], resized.image_sizes
-        )
+        maps = self.backbone.begin(resized.tensors)
+        return PreparedBoxes(maps, [target["boxes"] for target in targets], resized.image_sizes)
+
+    @torch.no_grad()
+    def box_features(self, prepared: PreparedBoxes) -> Tensor:
+        """[N, d] the classifier's input for prepared boxes, in their order, in eval mode."""
+        features = self.backbone.finish(prepared.maps)
+        return self.roi_heads.box_features(features, prepared.boxes, prepared.sizes)
+
+    def judge(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What the classifier makes of features, see `FASARoIHeads.judge`."""
+        return self.roi_heads.judge(features, labels)
 
 
 _LOSS_NAMES = {"loss_objectness": "objectness", "loss_rpn_box_reg": "rpn_box"}
@@ -149,9 +155,19 @@ class PyramidBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Images [B, 3, H, W] -> level name -> [B, out_channels, H / stride, W / stride]."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
-            taps = self.body(images)
-        result: dict[str, Tensor] = self.pyramid(OrderedDict(zip(_LEVELS, taps, strict=True)))
+        return self.finish(self.begin(images))
+
+    def begin(self, images: Tensor) -> list[Tensor]:
+        """The part that training never changes: a frozen body's maps, else the images alone."""
+        if not self.freeze:
+            return [images]
+        with torch.no_grad():
+            return list(self.body(images))
+
+    def finish(self, begun: list[Tensor]) -> dict[str, Tensor]:
+        """The rest of `forward`, from what `begin` gave."""
+        maps = begun if self.freeze else self.body(begun[0])
+        result: dict[str, Tensor] = self.pyramid(OrderedDict(zip(_LEVELS, maps, strict=True)))
         return result
 
 

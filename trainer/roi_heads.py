@@ -119,6 +119,18 @@ class FASARoIHeads(RoIHeads):
         result: Tensor = self.box_head(pooled)
         return result
 
+    @torch.no_grad()
+    def judge(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What the classifier makes of features [N, d] of the classes `labels` [N].
+
+        Returns:
+            [N] int64 the class of the highest score, C for background, and [N] the
+            classification loss.
+        """
+        logits = self.box_predictor.classify(features)
+        best = self.cls_loss.scores(logits).argmax(dim=1)
+        return self._from_torchvision(best), self.cls_loss.per_sample(logits, labels)
+
     def _losses(
         self,
         features: dict[str, Tensor],

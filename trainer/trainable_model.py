@@ -6,12 +6,33 @@ Shape glossary: C foreground classes, N boxes of all images, d feature length.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from fasa_core.fasa import FASA
 from trainer.class_statistics import ClassStatistics
+
+
+@dataclass(frozen=True)
+class PreparedBoxes:
+    """Boxes as far on their way to the box head as no training step changes anything.
+
+    Attributes:
+        maps: what a frozen backbone gives, else the resized images alone, [B, ...] each.
+        boxes: [n, 4] of each image, in pixels of the resized image.
+        sizes: (height, width) of each resized image, in pixels.
+    """
+
+    maps: list[Tensor]
+    boxes: list[Tensor]
+    sizes: list[tuple[int, int]]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the maps."""
+        return sum(level.nbytes for level in self.maps)
 
 
 class TrainableModel(Protocol):
@@ -46,11 +67,17 @@ class TrainableModel(Protocol):
         `same_rois` asks for the same regions of an image at every call.
         """
 
-    def box_features(self, images: list[Tensor], boxes: list[Tensor]) -> Tensor:
-        """[N, d] the classifier's input for given boxes [n, 4] of each image, in eval mode.
+    def prepare_boxes(self, images: list[Tensor], boxes: list[Tensor]) -> PreparedBoxes:
+        """Given boxes [n, 4] of each image, on their way to `box_features`; in eval mode.
 
         Boxes are xyxy in pixels of the image as it comes in.
         """
+
+    def box_features(self, prepared: PreparedBoxes) -> Tensor:
+        """[N, d] the classifier's input for prepared boxes, in eval mode."""
+
+    def judge(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Of features [N, d] the class predicted, C for background, and the loss for `labels`."""
 
     # Of every torch module
 

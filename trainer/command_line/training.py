@@ -74,8 +74,8 @@ def _execute(given: argparse.Namespace) -> int:
 
 
 def _train_to_its_end(folder: RunsFolder, run_id: int) -> int:
-    from trainer.engine import LossNotFinite, OutOfMemory
     from trainer.execute import execute
+    from trainer.training_step import LossNotFinite, OutOfMemory
 
     try:
         return 0 if execute(folder, run_id) in _GOOD_ENDS else _FAILED
