@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snapshot_builders import feature_values
 
 from trainer.run_log.commands import queue_run
+from trainer.run_log.projections import begin_projection
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.schema import MIGRATIONS, RunLogError, open_for_writing
 from trainer.run_log.writer import RunLogWriter
@@ -126,3 +128,39 @@ def test_version_3_adds_tables_and_touches_no_row(tmp_path: Path) -> None:
         writer.predictions([{"image_index": 0, "detections": []}], step=5, epoch=1)
     with RunLogReader(path) as reader:
         assert reader.prediction_moments(1) == [(5, 1)]
+
+
+def test_version_4_forgets_older_snapshots_and_touches_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "fasa.sqlite"
+    old = open_for_writing(path, migrations=MIGRATIONS[:3])
+    old.execute(
+        "INSERT INTO runs (name, config, dataset, status, created, uid)"
+        " VALUES ('first', '{}', 'demo', 'finished', 1.0, 'a')"
+    )
+    old.execute(
+        "INSERT INTO feature_probes (run_id, object_index, class_index, split, image_id, x1, y1,"
+        " x2, y2, picture) VALUES (1, 0, 0, 'train', 7, 0.0, 0.0, 1.0, 1.0, x'ff')"
+    )
+    old.execute(
+        "INSERT INTO feature_snapshots (run_id, step, epoch, wall_time, kind, feature_dim,"
+        " subjects, data) VALUES (1, 1, 0, 1.0, 'real', 2, x'00000000', x'00000000')"
+    )
+    tables = [
+        row[0]
+        for row in old.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        if row[0] not in ("feature_snapshots", "sqlite_sequence")
+    ]
+    before = rows_of(old, {table: ["*"] for table in tables})
+    old.close()
+    connection = open_for_writing(path)
+    assert rows_of(connection, {table: ["*"] for table in tables}) == before
+    connection.close()
+    with RunLogReader(path) as reader:
+        assert reader.features.heads(1) == []
+        assert [row.image_id for row in reader.features.objects(1)] == [7]
+    with RunLogWriter(path, 1) as writer:
+        writer.feature_snapshot(feature_values(), step=5, epoch=1)
+    with RunLogReader(path) as reader:
+        (head,) = reader.features.heads(1)
+        assert (head.step, head.num_virtual) == (5, 4)
+    assert begin_projection(path, 1, head.id, "pca")
