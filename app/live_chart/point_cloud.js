@@ -14,7 +14,7 @@ import { Renderer } from "./point_cloud_renderer.js";
 
 const REACH = 8; // CSS pixels from a point within which it is met, beside half its size
 const MOVE = 220; // milliseconds of a move of the view that a person asked for
-const SIZES = [[2000, 8], [8000, 6], [20000, 5], [Infinity, 4]]; // points up to which: CSS pixels
+const SIZE = { least: 3, most: 8, share: 1.9 }; // CSS pixels; times the fourth root of a point's share of the view
 const GROWTH = 0.3; // power of the magnification by which points grow when one goes nearer
 const LARGEST = 2.5; // times their size
 const SHARPEST = { few: 2, many: 1.5, at: 20000 }; // device pixels to a CSS pixel at most
@@ -99,7 +99,7 @@ export class PointCloud {
   }
 
   // Any of `colors` (RGBA; an alpha of 0 hides the point), `open`, `dim` and `size`; what is left out
-  // stays. Without a size the number of points decides.
+  // stays. Without a size the room there is for each point decides.
   setStyle({ colors, open, dim, size }) {
     const given = Object.entries({ colors, open, dim, size }).filter(([, value]) => value !== undefined);
     this.points.setStyle(Object.fromEntries(given));
@@ -167,8 +167,10 @@ export class PointCloud {
 
   // Diameter of a point in CSS pixels.
   size() {
-    const { size = SIZES.find(([most]) => this.points.count <= most)[1] } = this.points.style;
-    return size * Math.min(LARGEST, Math.max(1, this.camera.magnification() ** GROWTH));
+    const { camera, points } = this;
+    const root = ((camera.width * camera.height) / Math.max(1, points.count)) ** 0.25;
+    const { size = Math.max(SIZE.least, Math.min(SIZE.most, SIZE.share * root)) } = points.style;
+    return size * Math.min(LARGEST, Math.max(1, camera.magnification() ** GROWTH));
   }
 
   ratio() {

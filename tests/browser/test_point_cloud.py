@@ -167,11 +167,16 @@ def test_the_view_by_mouse_keyboard_and_touch(cloud: Page) -> None:
     cloud.wait_for_function("cloud.view().scale > 41")
     assert cloud.evaluate("cloud.camera.toScreen(0, 0)") == pytest.approx([340, 220])
     assert near(pixels(cloud).getpixel((340, 220)), RED)
-    # Farther than the picture reaches: the points are drawn anew.
-    cloud.mouse.down()
-    cloud.mouse.move(590, 390, steps=3)
-    cloud.mouse.up()
-    assert near(pixels(cloud).getpixel((590, 390)), RED)
+    # Farther than the picture reaches: (0, 0) was 500 pixels left of the view.
+    cloud.evaluate("cloud.setView({ x: 20, y: 0, scale: 40 })")
+    cloud.evaluate(FRAMES)
+    for _ in range(2):
+        cloud.mouse.move(200, 200)
+        cloud.mouse.down()
+        cloud.mouse.move(500, 200, steps=3)
+        cloud.mouse.up()
+    cloud.mouse.move(300, 380)
+    assert near(pixels(cloud).getpixel((100, 200)), RED)
     before = view()
     cloud.evaluate("cloud.setPoints(data(rows.map(([x, y]) => [2 * x, 3 * y])))")
     assert view() == before, "other points leave a chosen view alone"
@@ -230,8 +235,7 @@ def test_two_fingers_zoom_and_a_tap_reads_before_it_chooses(cloud: Page) -> None
 def test_points_glide_and_what_is_under_the_pointer_is_where_they_go(cloud: Page) -> None:
     cloud.evaluate("""() => {
       const moved = rows.map(([x, y]) => [x + 3, y - 1]);
-      cloud.setPoints({ ...data(moved), animate: 1500 });
-      window.start = performance.now();
+      cloud.setPoints({ ...data(moved), animate: 5000 });
     }""")
     cloud.mouse.move(300 + 120, 200 + 40)
     assert cloud.evaluate("cloud.met") == 0
@@ -245,7 +249,7 @@ def test_points_glide_and_what_is_under_the_pointer_is_where_they_go(cloud: Page
       cloud.setPoints({ ...data([...rows, [5, 4]]), keys, animate: 300 });
     }""")
     x_then = cloud.evaluate("cloud.points.from[0]")
-    assert x - 1e-6 <= x_then <= 3
+    assert x - 1e-6 <= x_then < 2.9
     assert cloud.evaluate("[...cloud.points.fresh]") == [0, 0, 0, 1, 0, 0, 0, 0, 1]
     cloud.wait_for_function("cloud.points.glide.share === 1 && !cloud.stale")
     cloud.mouse.move(590, 390)
@@ -286,6 +290,7 @@ def test_a_lost_context_comes_back_and_disposing_leaves_nothing(cloud: Page) -> 
     trouble.wait_for(state="visible")
     assert "graphics memory" in trouble.inner_text()
     cloud.evaluate("cloud.setView({ x: 1, y: 0, scale: 40 })")
+    cloud.evaluate(FRAMES)
     cloud.evaluate("gpu.restoreContext()")
     trouble.wait_for(state="hidden")
     assert near(at(pixels(cloud), -1, 0), RED)
