@@ -43,6 +43,10 @@ CLASS_FIELDS: dict[str, ClassField] = {
         "Prior spread", "feature units", "mean standard deviation of the class's prior (Eq. 2)"),
     "prior_norm": ClassField(
         "Prior norm", "feature units", "norm of the class's prior mean (Eq. 2)"),
+    "effective_samples": ClassField(
+        "Prior's effective samples", "RoIs",
+        "RoIs of equal weight that would make a mean as sure as the class's prior (Kish; Eq. 2 "
+        "lets old ones fade)", number=".1f"),
     "observed_rois": ClassField(
         "Observed RoIs", "RoIs, cumulative", "positive RoIs the prior has learned from",
         number=",d"),
@@ -54,7 +58,7 @@ CLASS_FIELDS: dict[str, ClassField] = {
 }  # fmt: skip
 
 
-FASA_FIELDS = frozenset({"probability", "scale", "virtual_features"})
+FASA_FIELDS = frozenset({"probability", "scale", "virtual_features", "effective_samples"})
 
 
 def pinned_classes(

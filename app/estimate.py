@@ -30,9 +30,11 @@ SPREAD_OF_DIFFERENCE = 0.12  # more for each other knob that differs
 MOST_NAMED = 5  # knobs in a sentence
 
 SCALAR_ROWS, SCALAR_BYTES = 12, 75  # a step: rows, bytes of one with its index
-VECTORS, BASELINE_VECTORS, VECTOR_BYTES = 12, 6, 90  # a snapshot: fields, bytes besides the values
+VECTORS, BASELINE_VECTORS, VECTOR_BYTES = 13, 6, 90  # a snapshot: fields, bytes besides the values
 GALLERY_BYTES = 5_200  # predictions of one image at one evaluation
 PICTURE_BYTES = 30_000
+PROBE_PICTURE_BYTES = 1_000  # of an object whose features are followed
+FEWEST_VIRTUAL = 4  # features of a class in a snapshot of features, however many classes there are
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Estimate:
         model: the parts that arithmetic gives; None while the number of classes is not known.
         checkpoints: how many are on disk at the end.
         log_bytes: what the run log grows by.
+        feature_bytes: what of it are snapshots of features.
     """
 
     steps: int | None
@@ -69,6 +72,7 @@ class Estimate:
     model: ModelSize | None
     checkpoints: int
     log_bytes: float | None
+    feature_bytes: float | None
 
 
 def estimate(
@@ -90,9 +94,11 @@ def estimate(
     model = None if classes is None else model_size(config, classes)
     seconds, seconds_basis = _seconds(config, sizes, known, per_epoch, epochs)
     memory, memory_basis = _memory(config, known, model)
+    features = None if classes is None else feature_bytes(config, classes, epochs)
     return Estimate(
         steps, steps_basis, seconds, seconds_basis, memory, memory_basis, model,
         kept_checkpoints(config, done_epochs), _log_bytes(config, steps, classes, epochs),
+        features,
     )  # fmt: skip
 
 
@@ -272,6 +278,23 @@ def kept_checkpoints(config: RunConfig, done_epochs: int = 0) -> int:
     )
 
 
+def feature_bytes(config: RunConfig, classes: int, epochs: int) -> float:
+    """What the snapshots of features take in the run log, where every class has objects enough.
+
+    A snapshot: features, means and deviations as float16; index, judgement and loss of each
+    feature; its three pictures.
+    """
+    objects = classes * max(1, min(config.probe_objects_per_class, config.probe_objects // classes))
+    virtual = classes * min(
+        config.probe_virtual_per_class, max(FEWEST_VIRTUAL, config.probe_objects // classes)
+    )
+    priors = 2 * classes
+    if not config.fasa:
+        virtual = priors = 0
+    each = 2 * config.feature_dim * (objects + virtual + priors) + 36 * (objects + virtual)
+    return min(each * epochs, 1e6 * config.feature_megabytes) + objects * PROBE_PICTURE_BYTES
+
+
 def _log_bytes(
     config: RunConfig, steps: int | None, classes: int | None, epochs: int
 ) -> float | None:
@@ -286,4 +309,5 @@ def _log_bytes(
         steps * SCALAR_ROWS * SCALAR_BYTES
         + (snapshots * fields + judged) * vector
         + gallery * (PICTURE_BYTES + GALLERY_BYTES * epochs / config.evaluate_every)
+        + feature_bytes(config, classes, epochs)
     )

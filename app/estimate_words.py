@@ -36,7 +36,9 @@ def estimate_facts(found: Estimate, epochs: int) -> list[Fact]:
             Fact("model", f"{found.model.parameters / 1e6:.1f} M parameters"),
         ]
     if found.log_bytes is not None:
-        facts.insert(-1, Fact("run log", f"about {megabytes(found.log_bytes / 1e6)}"))
+        features = megabytes((found.feature_bytes or 0) / 1e6)
+        size = f"about {megabytes(found.log_bytes / 1e6)}"
+        facts.insert(-1, Fact("run log", size, f"{features} of it are snapshots of features."))
     return facts
 
 

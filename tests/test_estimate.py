@@ -7,11 +7,12 @@ import pytest
 from browser.synthetic_log import SyntheticRun
 
 from app.data_check import Sizes, demo_sizes
-from app.estimate import Estimate, estimate, kept_checkpoints, pixels
+from app.estimate import Estimate, estimate, feature_bytes, kept_checkpoints, pixels
 from app.estimate_words import duration, estimate_facts, megabytes
 from app.experience import Experience, Memory, paces
 from app.model_size import model_size
 from trainer.config import RunConfig
+from trainer.feature_probe import virtual_per_class
 from trainer.model import build_model
 from trainer.run_log.commands import queue_run
 from trainer.run_log.reader import RunLogReader
@@ -164,6 +165,29 @@ def test_checkpoints_that_are_kept() -> None:
     assert kept_checkpoints(RunConfig(epochs=2)) == 2
     assert kept_checkpoints(RunConfig(epochs=12, checkpoint_every=5)) == 3  # 5, 10, 12
     assert kept_checkpoints(RunConfig(epochs=12), done_epochs=9) == 3
+
+
+@pytest.mark.parametrize(
+    ("classes", "values", "objects", "virtual"),
+    [
+        (60, {}, 8, 8),
+        (1203, {}, 4, 4),  # 5000 / 1203
+        (10_000, {}, 1, 4),
+        (10, {"probe_objects_per_class": 3, "probe_virtual_per_class": 2}, 3, 2),
+        (10, {"fasa": False}, 8, 0),
+    ],
+)
+def test_snapshots_of_features_by_hand(
+    classes: int, values: dict[str, Any], objects: int, virtual: int
+) -> None:
+    config = RunConfig(feature_dim=100, feature_megabytes=50, **values)
+    priors = 2 if virtual else 0
+    each = classes * ((objects + virtual + priors) * 100 * 2 + (objects + virtual) * 36)
+    pictures = 1000 * classes * objects
+    assert feature_bytes(config, classes, 3) == 3 * each + pictures
+    assert feature_bytes(config, classes, 10_000) == 50e6 + pictures
+    if virtual:  # the trainer's own rule
+        assert virtual_per_class(config, classes) == virtual
 
 
 # What rows teach

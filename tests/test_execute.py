@@ -44,11 +44,16 @@ def test_everything_is_streamed(folder: RunsFolder, finished: int) -> None:
     assert set(reader.class_fields(finished)) == {
         "observed_rois", "virtual_features", "probability", "scale", "super_group", "decision",
         "training_loss", "validation_loss", "prior_norm", "prior_spread", "weight_norm", "score",
-        "bias", "ap_segm", "ap_bbox",
+        "bias", "ap_segm", "ap_bbox", "effective_samples",
     }  # fmt: skip
     names = set(reader.scalar_names(finished))
     assert {f"loss/{n}" for n in ("total", "classifier", "virtual", "box", "mask")} <= names
     assert {"segm/AP", "segm/AP_r", "bbox/AP", "adaptation/eps", "knob/alpha"} <= names
+    snapshots = reader.features.heads(finished)
+    assert [(row.epoch, row.step) for row in snapshots] == [
+        (epoch, (epoch + 1) * run.step // 3) for epoch in range(3)
+    ]
+    assert {"features/seconds", "features/share", "features/preparation_seconds"} <= names
     images = reader.prediction_images(finished)
     assert 0 < len(images) <= 32
     assert [epoch for _, epoch in reader.prediction_moments(finished)] == [0, 1, 2]

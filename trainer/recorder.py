@@ -99,6 +99,7 @@ class Recorder:
                 "super_group": _int32(fasa.group_of_class),
                 "prior_norm": _float32(fasa.mean.norm(dim=1).where(seen, torch.nan)),
                 "prior_spread": _float32(fasa.spread.mean(dim=1).where(seen, torch.nan)),
+                "effective_samples": _float32(fasa.effective_samples),
             }
         self._writer.class_vectors(fields, step=step, epoch=epoch)
 
