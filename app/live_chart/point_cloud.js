@@ -139,16 +139,16 @@ export class PointCloud {
   setView(view) {
     if (!view || view.fitted) return this.resetView();
     this.camera.set(view);
-    return this.repaint();
+    return this.drawing.ask();
   }
 
   resetView() {
     this.camera.fit();
-    this.repaint();
+    this.drawing.ask();
   }
 
   resize() {
-    this.repaint();
+    this.drawing.ask();
   }
 
   // Drawing -------------------------------------------------------------------------------------
@@ -159,7 +159,8 @@ export class PointCloud {
     this.repaint();
   }
 
-  // The points are to be drawn anew; `drawing.ask()` alone slides them and draws what lies over them.
+  // The points are to be drawn anew. `drawing.ask()` alone does so only when the view needs it, else
+  // it slides them, and draws what lies over them.
   repaint() {
     this.stale = true;
     this.drawing?.ask();
@@ -184,21 +185,25 @@ export class PointCloud {
     const ratio = this.ratio();
     const resized = camera.resize(node.clientWidth, node.clientHeight);
     const now = performance.now();
-    const moving = [this.points.glide.step(now), camera.step(now)].includes(true);
-    if (this.stale || resized || painted.ratio !== ratio || !this.slide()) {
+    const { glide } = this.points;
+    const { share } = glide;
+    const moving = [glide.step(now), camera.step(now)].includes(true);
+    if (this.stale || glide.share !== share || resized || painted.ratio !== ratio || !this.slide()) {
       this.paint({ ratio, margin: MARGIN });
       this.canvas.style.transform = "";
       this.painted = { ...camera.view(), ratio };
       this.stale = false;
     }
     this.overlay.draw(this.points, camera, { ratio, size: this.size(), theme: this.theme });
-    if (moving) this.repaint();
+    if (moving) this.drawing.ask();
     return false;
   }
 
-  // Moves the picture there is to where the view went; false when it does not reach so far.
+  // Moves the picture there is to where the view went; false when it is of another scale or does not
+  // reach so far.
   slide() {
     const { x, y, scale, ratio } = this.painted;
+    if (scale !== this.camera.scale) return false;
     const whole = (pixels) => Math.round(pixels * ratio) / ratio;
     const [right, down] = [whole((x - this.camera.x) * scale), whole((this.camera.y - y) * scale)];
     if (Math.max(Math.abs(right), Math.abs(down)) > MARGIN - CLIPPED) return false;
@@ -239,13 +244,13 @@ export class PointCloud {
 
   zoom(factor, left, top) {
     this.camera.zoom(factor, left, top);
-    this.repaint();
+    this.drawing.ask();
     this.viewed();
   }
 
   fit() {
     this.camera.fit(wantsMotion() ? MOVE : 0);
-    this.repaint();
+    this.drawing.ask();
     this.viewed();
   }
 
