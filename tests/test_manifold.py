@@ -95,24 +95,24 @@ def test_every_measure_has_a_value_a_class_and_a_group() -> None:
 @pytest.mark.parametrize(
     ("name", "per_class", "groups"),
     [
-        # c4(2)^2 = 2/pi, so a product of deviations counts pi/2.
-        # Class 0, held out: means 1, 1; variances 2, 0. Virtual: means 1, 0; variances 0, 2.
-        #   means 0 - 2/2 - 0 = -1 and 1 - 0 - 2/2 = 0; variances 2 + 2; products 0: 3
-        # Class 1, held out: means 9, 3; variances 0, 2. Virtual: means 6, 5.5; variances 8, 24.5.
-        #   means 9 - 8/2 = 5 and 6.25 - 2/2 - 24.5/2 = -7; variances 34.5; product 7: 32.5 - 7 pi
+        # V is the sum of the variances; 2 features a side, so chance counts V/2.
+        # Class 0, held out: means 1, 1; V = 2 + 0. Virtual: means 1, 0; V = 0 + 2.
+        #   centres 0 + 1 - 2/2 - 2/2 = -1; radii 0
+        # Class 1, held out: means 9, 3; V = 0 + 2. Virtual: means 6, 5.5; V = 8 + 24.5.
+        #   centres 9 + 6.25 - 2/2 - 32.5/2 = -2; radii 2 + 32.5 - 2 sqrt(65)
         (
             "frechet_distance",
-            [3, 32.5 - 7 * math.pi, NAN],
-            [(35.5 - 7 * math.pi) / 2, 3, None, 32.5 - 7 * math.pi],
+            [-1, 32.5 - 2 * math.sqrt(65), NAN],
+            [15.75 - math.sqrt(65), -1, None, 32.5 - 2 * math.sqrt(65)],
         ),
-        # Class 0, trained on: means 1, 1; variances 2, 2.
-        #   means 0 - 2/2 - 2/2 = -2 and 0 - 0 - 1 = -1; variances 2 + 4; products 2 and 0: 3 - 2 pi
-        # Class 1, trained on: means 8, 2; variances 0, 8.
-        #   means 1 and 1 - 2/2 - 8/2 = -4; variances 2 + 8; products 0 and 4: 7 - 4 pi
+        # Class 0, trained on: means 1, 1; V = 2 + 2.
+        #   centres 0 - 2/2 - 4/2 = -3; radii 2 + 4 - 2 sqrt(8)
+        # Class 1, trained on: means 8, 2; V = 0 + 8.
+        #   centres 1 + 1 - 2/2 - 8/2 = -3; radii 2 + 8 - 2 sqrt(16) = 2
         (
             "frechet_distance_real",
-            [3 - 2 * math.pi, 7 - 4 * math.pi, NAN],
-            [5 - 3 * math.pi, 3 - 2 * math.pi, None, 7 - 4 * math.pi],
+            [3 - 2 * math.sqrt(8), -1, NAN],
+            [1 - math.sqrt(8), 3 - 2 * math.sqrt(8), None, -1],
         ),
         # The two nearest of (0, 0), (2, 2) of class 0, (8, 0), (8, 4) of 1, (0, 9) of 2.
         # Class 0: of (1, -1) and of (1, 1) both are its own.
@@ -213,7 +213,7 @@ def test_one_class_has_no_neighbours_to_be_mistaken_for() -> None:
                       virtual_predicted=[0])  # fmt: skip
     found = measured(moment, CLASS_OF[:4], HELD_OUT[:4], "r")
     assert np.isnan(found["neighbours_virtual"][0]).all()
-    assert found["frechet_distance"][0][0] == 3
+    assert found["frechet_distance"][0][0] == -1
 
 
 @pytest.mark.parametrize("broken", [math.inf, -math.inf, math.nan])
