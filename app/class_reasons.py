@@ -5,7 +5,7 @@
                                 C classes the index of its reason
 
 Many classes share a reason, so there are few of them. A page asks again only when the run's
-`versions.epoch` changed.
+`versions.epoch` or `versions.feature` changed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from app.feature_measures import SIZE, per_class, weak
 from app.live_answers import NO_STORE, asked_run, endpoint
 from trainer.run_log.reader import RunLogReader
-from trainer.run_log.rows import AdaptationRow, Run
+from trainer.run_log.rows import FEWEST_OBJECTS, AdaptationRow, Run
 
 Reason = tuple[str, str]  # a few words, and the sentence behind them
 
@@ -35,6 +36,11 @@ NOT_CLUSTERED: Reason = ("not clustered", "This class is in no super-group, so i
 NO_ADAPTATION: Reason = (
     "not adapted yet",
     "The first adaptation comes with the validation at the end of an epoch.",
+)
+WEAK: Reason = (
+    "weak prior",
+    f"Its prior rests on fewer than {FEWEST_OBJECTS} objects: what is drawn from it says little of "
+    "the class.",
 )
 
 
@@ -55,7 +61,11 @@ class ClassReasons:
 
 
 def class_reasons(
-    groups: Sequence[AdaptationRow], *, observed: NDArray[Any], probability: NDArray[Any]
+    groups: Sequence[AdaptationRow],
+    *,
+    observed: NDArray[Any],
+    probability: NDArray[Any],
+    is_weak: NDArray[np.bool_],
 ) -> ClassReasons:
     """Say for every class what the last adaptation did to it.
 
@@ -63,6 +73,7 @@ def class_reasons(
         groups: the rows of one adaptation, one a super-group; empty before the first.
         observed: [C] real RoIs of each class so far.
         probability: [C] p_c, which tells at which bound a class was held.
+        is_weak: [C] whether its prior rests on next to nothing.
     """
     count = len(observed)
     said: list[Reason] = [_outside(bool(n), bool(groups)) for n in observed]
@@ -77,6 +88,9 @@ def class_reasons(
             if key not in texts:
                 texts[key] = _inside(row, own=key[0], noise=key[1], bound=bound)
             said[index] = texts[key]
+    for index in np.flatnonzero(is_weak).tolist():
+        words, sentence = said[index]
+        said[index] = f"{words}, {WEAK[0]}", f"{sentence} {WEAK[1]}"
     reasons = list(dict.fromkeys(said))
     place = {reason: index for index, reason in enumerate(reasons)}
     return ClassReasons(
@@ -142,6 +156,7 @@ def reasons_of(reader: RunLogReader, run: Run) -> ClassReasons:
         reader.last_adaptation(run.id),
         observed=_newest(reader, run, "observed_rois", classes),
         probability=_newest(reader, run, "probability", classes),
+        is_weak=weak(per_class(reader.features.newest_measures(run.id).get(SIZE), classes)),
     )
 
 

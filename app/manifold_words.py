@@ -43,9 +43,10 @@ def headline(newest: Newest, categories: Sequence[CategoryRow], run: Run) -> lis
     when = moment_words(epochs_done(run, first.step, first.epoch))
     if not run.config.get("fasa", True):
         return [f"{when}: {_real_only(newest)}"]
-    parts = [part for part in (_compared(newest), _reserve(newest, categories)) if part]
-    told = [f"{when}: {' '.join(parts)}"] if parts else [f"{when}: {_alone(newest)}"]
-    return told + [text for text in (_classified(newest), _weak(newest, categories)) if text]
+    compared = _compared(newest)
+    text = f"{compared} {_reserve(newest, categories)}".strip() if compared else _alone(newest)
+    rest = (_classified(newest), _weak(newest, categories))
+    return [f"{when}: {text}", *(sentence for sentence in rest if sentence)]
 
 
 def _real_only(newest: Newest) -> str:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from app.class_reasons import Reason
+from app.class_reasons import WEAK, Reason
 from app.class_table import CLASS_COLUMNS, ClassTable, Column
 from app.feature_measures import SIZE, Newest, per_class, weak
 from app.figure_routes import plain
@@ -34,11 +34,6 @@ NOT_MEASURED: Reason = (
 NO_PRIOR: Reason = (
     "no prior",
     "No RoI of this class has given it a prior, so it has no virtual features to judge.",
-)
-WEAK: Reason = (
-    "weak prior",
-    f"Its prior rests on fewer than {FEWEST_OBJECTS} objects: what is drawn from it says little of "
-    "the class.",
 )
 NO_HELD_OUT: Reason = (
     "none held out",

@@ -23,7 +23,10 @@ def row(group: int, members: list[int], reason: str, **other: object) -> Adaptat
 
 
 def words(groups: list[AdaptationRow], count: int = 4, **given: object) -> list[str]:
-    values = {"observed": np.ones(count), "probability": np.full(count, 0.1)} | given
+    values = {
+        "observed": np.ones(count), "probability": np.full(count, 0.1),
+        "is_weak": np.zeros(count, bool),
+    } | given  # fmt: skip
     found = class_reasons(groups, **values)  # type: ignore[arg-type]
     return [found.reasons[index][0] for index in found.of_class]
 
@@ -68,7 +71,9 @@ def test_classes_outside_all_groups_say_why() -> None:
 
 def test_the_sentence_holds_the_numbers() -> None:
     groups = [row(3, [0, 1, 2], "fell", with_data=[0, 1], noise_members=[2], clamped=[0])]
-    found = class_reasons(groups, observed=np.ones(3), probability=np.ones(3))
+    found = class_reasons(
+        groups, observed=np.ones(3), probability=np.ones(3), is_weak=np.zeros(3, bool)
+    )
     said = [found.reasons[index][1] for index in found.of_class]
     start = (
         "Super-group 3 (3 classes, 2 with validation data): hold-out loss 2 → 1.88, "
@@ -81,6 +86,14 @@ def test_the_sentence_holds_the_numbers() -> None:
         "DBSCAN called this class noise; it was put into the nearest group."
     )
     assert (found.step, found.epoch) == (40, 3)
+
+
+def test_a_weak_prior_is_said_with_the_reason() -> None:
+    groups = [row(3, [0, 1], "fell")]
+    weak = np.array([False, True, True])
+    assert words(groups, 3, is_weak=weak, observed=np.array([1, 1, 0])) == [
+        "group 3 fell 0.12", "group 3 fell 0.12, weak prior", "never observed, weak prior",
+    ]  # fmt: skip
 
 
 def test_members_that_the_run_does_not_have_are_left_out() -> None:
