@@ -152,9 +152,7 @@ def _check_what_was_written(life: Life, turned: int, paused: int, kept: int, sho
         for kind in ("set", "pause", "resume", "checkpoint", "snapshot_features"):
             assert kind in kinds, kind
         assert kept in [row.step for row in reader.checkpoints(1)]
-        life.until(
-            lambda: shot in [row.step for row in reader.feature_snapshots(1)], "the snapshot"
-        )
+        life.until(lambda: shot in [row.step for row in reader.features.heads(1)], "the snapshot")
 
 
 def _check_fork(life: Life, fork: Run, *, at: int) -> None:

@@ -182,16 +182,23 @@ def test_snapshots_of_features_leave_no_trace_in_the_training(
     send_command(folder.run_log, run_id, "snapshot_features", {})
     per_epoch = _per_epoch(folder, finished)
     _stop_when(folder, run_id, lambda run: run.step > per_epoch)
+    with RunLogReader(folder.run_log) as reader:
+        stopped_at = reader.run(run_id).step
     requeue_run(folder.run_log, run_id)
     send_command(folder.run_log, run_id, "snapshot_features", {})
     assert execute(folder, run_id) == "finished"
     assert curves(folder, run_id) == curves(folder, finished)
     with RunLogReader(folder.run_log) as reader:
-        snapshots = reader.feature_snapshots(run_id)
-        objects = reader.feature_probes(run_id)
-    assert [snapshot.kind for snapshot in snapshots] == ["real", "real", "virtual"]  # prior first
+        heads = reader.features.heads(run_id)
+        objects = reader.features.objects(run_id)
+    # Asked for at the start and after the stop; the others end an epoch.
+    asked = [heads[0], heads[2]]
+    assert [head.step for head in asked] == [0, stopped_at]
+    assert [head.num_virtual > 0 for head in asked] == [False, True]  # no prior yet, and one
+    ends = [head.step for head in heads if head not in asked]
+    assert (ends[0], ends[-1]) == (per_epoch, 3 * per_epoch)
     assert {row.class_index for row in objects} == set(range(6))
-    assert len(snapshots[0].subjects) == len(objects)
+    assert all(head.num_objects == len(objects) for head in heads)
 
 
 def _fail_at(monkeypatch: pytest.MonkeyPatch, step: int, error: Exception) -> None:
