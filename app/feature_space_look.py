@@ -39,7 +39,7 @@ SPLIT_LOOKS = {
 }
 HELP = (
     "Wheel or pinch zooms, drag moves, double click shows all; a click pins the point's class, the "
-    "lasso (or Shift and drag) chooses points."
+    "lasso (or Shift and drag) chooses points, where some are dimmed the bright ones."
 )
 
 

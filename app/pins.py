@@ -11,6 +11,7 @@ from app.view_options import from_address, to_address
 from trainer.run_log.rows import CategoryRow, Run
 
 MOST_PINS = 8
+TOO_MANY = f"At most {MOST_PINS} classes can be pinned: unpin one first."
 
 
 class Pins:
@@ -60,8 +61,25 @@ class Pins:
         elif len(pinned) < MOST_PINS:
             pinned.append(label)
         else:
-            st.toast(f"At most {MOST_PINS} classes can be pinned: unpin one first.")
+            st.toast(TOO_MANY)
         st.session_state[self.key] = pinned
+
+    def put(self, wanted: object) -> bool:
+        """Pin these classes and no other, by the indices that a browser sent: material to check.
+
+        Returns:
+            Whether other classes are pinned now.
+        """
+        if not isinstance(wanted, list | tuple):
+            return False
+        known = [int(index) for index in wanted
+                 if isinstance(index, int | float) and 0 <= index < len(self.labels)]  # fmt: skip
+        pinned = [self.labels[index] for index in dict.fromkeys(known)]
+        if len(pinned) > MOST_PINS:
+            st.toast(TOO_MANY)
+        before = st.session_state.get(self.key, [])
+        st.session_state[self.key] = pinned[:MOST_PINS]
+        return bool(before != pinned[:MOST_PINS])
 
     def to_address(self) -> None:
         """Keep the pins for other pages, and in the address unless they are the usual ones."""

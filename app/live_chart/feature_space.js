@@ -17,6 +17,7 @@ import { element, readTheme, setHidden, setText } from "./dom.js";
 import { pictureFile, pointsFile } from "./feature_space_files.js";
 
 const PAUSE = 250; // milliseconds without a further choice until the address follows
+const ANSWER = 5000; // milliseconds the answer to it is waited for
 const FILES = [["csv", "Points (CSV)"], ["png", "Picture (PNG)"]];
 
 export class FeatureSpaceView {
@@ -58,15 +59,24 @@ export class FeatureSpaceView {
     this.setTriggerValue = setTriggerValue;
     setText(this.title, data.spec.title);
     this.menu.describe(data.spec.title, (format) => this.download(format), () => this.fileName());
-    const received = JSON.stringify({ ...data.view, pins: null });
-    const told = new Choice(data.view);
-    const ours = this.choice && JSON.stringify(told.address()) === JSON.stringify(this.choice.address());
-    if (received !== this.received && !ours && !this.telling) {
-      this.choice = told;
-      this.moved = true; // the view comes from the address
-    }
+    const received = JSON.stringify(data.view);
+    if (received !== this.received && !this.telling) this.hear(data.view);
     this.received = received;
     this.follow();
+  }
+
+  // The view of the address. While the answer to what was said last is awaited, another one answers
+  // something said before.
+  hear(view) {
+    const told = new Choice(view);
+    const pins = view.pins.map(({ index }) => index);
+    const text = JSON.stringify({ ...told.address(), pins });
+    if (text === this.said) this.said = null;
+    if (this.said && Date.now() - this.saidAt < ANSWER) return;
+    this.pins = pins;
+    if (this.choice && JSON.stringify(told.address()) === JSON.stringify(this.choice.address())) return;
+    this.choice = told;
+    this.moved = true; // what is in view comes from the address
   }
 
   choose(what) {
@@ -75,13 +85,16 @@ export class FeatureSpaceView {
     if (!this.epochs.timer) this.tell();
   }
 
-  // Sends the choice to the address when the person has rested.
-  tell() {
+  // Sends all that is chosen to the address when the person has rested. All, as the server may
+  // leave out what was said before while it is busy.
+  tell(pause = PAUSE) {
     clearTimeout(this.telling);
     this.telling = setTimeout(() => {
       this.telling = null;
-      this.setTriggerValue("choose", this.choice.address());
-    }, PAUSE);
+      const chosen = { ...this.choice.address(), pins: this.pins };
+      Object.assign(this, { said: JSON.stringify(chosen), saidAt: Date.now() });
+      this.setTriggerValue("choose", chosen);
+    }, pause);
   }
 
   // One run a pane; one that is there already is kept.
@@ -193,8 +206,10 @@ export class FeatureSpaceView {
     }));
   }
 
+  // Pins or unpins. Which colour it wears the server says, which knows the other pages.
   pin(index) {
-    this.setTriggerValue("toggle", index);
+    this.pins = this.pins.includes(index) ? this.pins.filter((other) => other !== index) : [...this.pins, index];
+    this.tell(0);
   }
 
   pinOf({ run }, index) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from app.feature_space_look import feature_space_spec, pins_to_show
@@ -11,6 +13,7 @@ from app.manifold_section import draw_manifold
 from app.pins import Pins
 from app.run_page import RunPage, open_run_page
 
+PINNED = "features-pinned"  # other classes are: the measures below are drawn anew, too
 LAST = "features-run"  # of this session: another run starts at its own newest snapshot
 
 
@@ -35,24 +38,24 @@ def space(page: RunPage) -> None:
     pins = Pins(page.run, page.categories)
 
     def take() -> None:
-        for name, values in read_choice(st.session_state[key].choose).items():
+        sent = st.session_state[key].choose
+        if isinstance(sent, Mapping) and pins.put(sent.get("pins")):
+            st.session_state[PINNED] = True
+        for name, values in read_choice(sent).items():
             if values:
                 st.query_params[name] = values
             else:
                 st.query_params.pop(name, None)
 
-    def toggle() -> None:
-        pins.toggle(st.session_state[key].toggle)
-
     pins.to_address()
     address = {name: st.query_params.get_all(name) for name in KEYS}
     view = read_view(address, page.run.id, {run.id for run in page.runs})
-    sent = live(
+    live(
         "feature_space", feature_space_spec(page.runs), key=key, run=page.run.id,
         view={**view.to_dict(), "pins": pins_to_show(pins.indices(), page.categories)},
-        on_choose_change=take, on_toggle_change=toggle,
+        on_choose_change=take,
     )  # fmt: skip
-    if sent.toggle is not None:
+    if st.session_state.pop(PINNED, False):
         st.rerun()
 
 
