@@ -164,13 +164,18 @@ def read_facts(
             disk_free=_disk_free(path),
             checkpoints=reader.checkpoints(run.id),
             writing_problem=writing_problem(path) if silent else None,
-            measures=reader.features.newest_measures(run.id),
-            snapshots=reader.features.heads(run.id),
-            projections=reader.features.projections(run.id),
-            snapshots_skipped=sum(
-                int(row.value) for row in newest(SKIPPED, 1) if np.isfinite(row.value)
-            ),
+            **_of_features(reader, run, newest(SKIPPED, 1)),
         )  # fmt: skip
+
+
+def _of_features(reader: RunLogReader, run: Run, skipped: Sequence[ScalarRow]) -> dict[str, Any]:
+    features = reader.features
+    return {
+        "measures": features.newest_measures(run.id),
+        "snapshots": features.heads(run.id),
+        "projections": features.projections(run.id),
+        "snapshots_skipped": sum(int(row.value) for row in skipped if np.isfinite(row.value)),
+    }
 
 
 def vectors_before(reader: RunLogReader, run: Run, num: int) -> Mapping[str, Vector]:

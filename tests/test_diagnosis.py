@@ -15,9 +15,16 @@ from trainer.run_log.rows import CheckpointRow
 from trainer.training_step import LossNotFinite, refuse_not_finite
 
 LIVE = ["heartbeat", "memory", "disk"]
-BASELINE = ["losses finite", "validation pass", "classes seen", "data loading"]
+BASELINE = [
+    "losses finite",
+    "validation pass",
+    "classes seen",
+    "data loading",
+    "pictures of features",
+]
 FASA_ONLY = [
-    "classes validated", "super-groups", "noise", "probabilities", "virtual beside real features",
+    "classes validated", "super-groups", "noise", "probabilities", "priors fresh",
+    "priors' objects", "virtual beside real features",
 ]  # fmt: skip
 
 
@@ -55,7 +62,8 @@ def test_a_new_run_says_what_cannot_be_judged_yet() -> None:
     facts = healthy(
         run=run(step=3, epoch=0), losses={}, loader_seconds=[0.01] * 3, step_seconds=[0.2] * 3,
         vectors={}, before={}, validation_loss=None, validation_epoch=None, adaptations=[],
-        memory_mb=None, memory_available_mb=None, checkpoints=[],
+        memory_mb=None, memory_available_mb=None, checkpoints=[], measures={}, snapshots=[],
+        projections=[],
     )  # fmt: skip
     diagnosis = diagnose(replace(facts, vectors={}))
     assert diagnosis.findings == []
