@@ -112,15 +112,14 @@ def _pca(
     turn = turn_onto(coordinates, places, rigid=True)
     axes = components.axes.T @ turn.rotation  # [d, 2]
     mean, deviation = snapshot.mean.astype(np.float64), snapshot.deviation.astype(np.float64)
-    centre = (mean - components.mean) @ axes if len(mean) else np.zeros((0, 2))
-    ellipses = np.empty((len(mean), 5), np.float32)
-    if len(mean):
-        # The covariance of W x is W diag(sigma^2) W^T where the coordinates of x are independent.
-        variance = deviation**2
-        x, y = axes.T
+    # The covariance of W x is W diag(sigma^2) W^T where the coordinates of x are independent.
+    variance = deviation**2
+    x, y = axes.T
+    with np.errstate(invalid="ignore"):  # of a prior that overflew
+        centre = (mean - components.mean) @ axes
         columns = (*centre.T, variance @ (x * x), variance @ (x * y), variance @ (y * y))
-        ellipses[:] = np.stack(columns, axis=1)
-        ellipses[~finite_rows(ellipses)] = np.nan
+    ellipses = np.stack(columns, axis=1).astype(np.float32)
+    ellipses[~finite_rows(ellipses)] = np.nan
     parameters |= {
         "variance": components.shares,
         "rotation": turn.rotation.tolist(),
@@ -215,7 +214,7 @@ def _layout(
     rate: float,
 ) -> NDArray[np.float32]:
     """[n, 2] by UMAP: the first ``fitted`` points start at ``first``."""
-    umap_class = _load_umap()
+    umap_class = load_umap()
     search = _ExactNeighbours(reduced[:fitted])
     with warnings.catch_warnings():
         # Of a search that is not its own. That it cannot start from is what `first` is made for.
@@ -286,8 +285,11 @@ class _ExactNeighbours:
         return indices, distances
 
 
-def _load_umap() -> Any:
-    """umap-learn's class. Its variant on TensorFlow or torch would load these where it can."""
+def load_umap() -> Any:
+    """umap-learn's class. It takes seconds, and more where nothing is compiled yet.
+
+    Its variant on TensorFlow is left out: it would load torch too.
+    """
     sys.modules.setdefault("umap.parametric_umap", None)  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -50,7 +50,9 @@ def turn_onto(
     wanted = places[common].astype(np.float64)
     if len(found) < 2:
         return Similarity(np.eye(2), 1.0, np.zeros(2), len(found))
-    centre, wanted_centre = found.mean(axis=0), wanted.mean(axis=0)
+    centre, wanted_centre = np.zeros(2), np.zeros(2)
+    if not rigid:
+        centre, wanted_centre = found.mean(axis=0), wanted.mean(axis=0)
     left, sizes, right = np.linalg.svd((found - centre).T @ (wanted - wanted_centre))
     rotation = left @ right
     if rigid:

