@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from urllib.parse import quote
 
+from app import comparison_measures
 from app.comparison_config import Difference, label
+from app.comparison_measures import Measured
 from app.comparison_results import COLUMNS, Result, cells, epochs_text
 from app.looks import Look
 
@@ -64,7 +66,7 @@ def run_cell(name: str, look: Look, *, dark: bool) -> str:
     return swatch(look, look.color.dark if dark else look.color.light) + escape(name)
 
 
-def run_link(row: Result, look: Look, *, dark: bool) -> str:
+def run_link(row: Result | Measured, look: Look, *, dark: bool) -> str:
     """The same, leading to the run's page."""
     cell = run_cell(row.name, look, dark=dark)
     return f'<a href="run?run={int(row.run_id)}" target="_self">{cell}</a>'
@@ -90,6 +92,25 @@ def result_table(
             f'</th><td class="number">{epochs_text(row)}</td>{numbers}</tr>'
         )
     return _table(f'<td class="run">run</td>{head}', lines, sentence, "Results")
+
+
+def measures_table(rows: Sequence[Measured], looks: Mapping[int, Look], *, dark: bool) -> str:
+    """The newest measures of the features, a row a run."""
+    head = "".join(
+        f'<th scope="col" class="number">{escape(heading)} <small></small></th>'
+        for heading, _, _ in comparison_measures.COLUMNS
+    )
+    lines = []
+    for row in rows:
+        numbers = "".join(
+            f'<td class="number">{value} <small>({rare})</small></td>' for value, rare in row.cells
+        )
+        lines.append(
+            f'<tr><th scope="row" class="run">{run_link(row, looks[row.run_id], dark=dark)}'
+            f'</th><td class="number">{row.epochs}</td>{numbers}</tr>'
+        )
+    head = f'<td class="run">run</td><th scope="col" class="number">epochs</th>{head}'
+    return _table(head, lines, comparison_measures.SENTENCE, "Features")
 
 
 def config_table(

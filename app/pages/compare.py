@@ -27,7 +27,8 @@ from app.comparison import (
     scalar_words,
 )
 from app.comparison_config import differences, live_changes, origins
-from app.comparison_html import config_table, result_table
+from app.comparison_html import config_table, measures_table, result_table
+from app.comparison_measures import has_any, measured
 from app.live_chart import live
 from app.looks import Look
 from app.notices import notice, readable_log
@@ -149,6 +150,7 @@ def show_tables(
     """Results and configurations; drawn anew every few seconds while one of the runs trains."""
     try:
         show_results(reader, runs, looks, measure, at, baseline)
+        show_measures(reader, runs, looks)
         st.subheader("Configuration", anchor=False)
         show_differences(reader, runs, looks)
     except RunLogError as error:
@@ -185,6 +187,16 @@ def show_results(
     with st.expander("Copy as Markdown or LaTeX"):
         st.code(results.markdown(rows, sentence), language=None)
         st.code(results.latex(rows, sentence), language=None)
+
+
+def show_measures(reader: RunLogReader, runs: Sequence[Run], looks: dict[int, Look]) -> None:
+    """What was measured of virtual beside real features, where it was of any of the runs."""
+    names = results.unique_names([(run.id, run.name) for run in runs])
+    newest = {run.id: reader.features.newest_measures(run.id) for run in runs}
+    if has_any(newest):
+        st.subheader("Virtual beside real features", anchor=False)
+        rows = [measured(run, name, newest[run.id]) for run, name in zip(runs, names, strict=True)]
+        st.html(measures_table(rows, looks, dark=is_dark()))
 
 
 def show_differences(reader: RunLogReader, runs: Sequence[Run], looks: dict[int, Look]) -> None:
