@@ -32,8 +32,8 @@ def fasa(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fasa:
     begin_projection(log, 1, 2, "pca")
     fail_projection(log, 1, 2, "umap", "it did not converge")
     judged = {
-        "frechet_distance": 12.3456, "neighbours_virtual": 0.5, "neighbours_holdout": 0.666,
-        "accuracy_virtual": 1.0, "accuracy_holdout": None, "negative_share": 0.48,
+        "frechet_distance": 1234.56, "frechet_distance_real": -0.5, "neighbours_virtual": 0.5,
+        "neighbours_holdout": 0.666, "accuracy_virtual": 1.0, "accuracy_holdout": None, "negative_share": 0.48,
     }  # fmt: skip
     shares = np.zeros(5, np.float32)
     store_measures(log, 1, 2, {name: (shares, {"all": value}) for name, value in judged.items()})
@@ -52,13 +52,13 @@ def test_list_is_a_table(fasa: Fasa) -> None:
     header, *rows = fasa.says("features", "list", "demo").splitlines()
     assert re.split(r"\s{2,}", header.strip()) == [
         "snapshot", "epoch", "step", "objects", "virtual", "MB", "pca", "umap", "umap_real",
-        "frechet", "neighbours virtual / held out", "accuracy virtual / held out", "negative",
-        "prior size",
+        "frechet virtual / real", "neighbours virtual / real", "accuracy virtual / real",
+        "negative", "prior size",
     ]  # fmt: skip
     assert rows[0].split() == ["1", "1", "10", "2", "4", "0.0", "running"]
     assert re.split(r"\s{2,}", rows[1].strip()) == [
-        "2", "2", "20", "2", "4", "0.0", "running", "failed", "12.3", "50 % / 67 %", "100 % / -",
-        "48 %",
+        "2", "2", "20", "2", "4", "0.0", "running", "failed", "1235 / -0.5",
+        "50 % / 67 %", "100 % / -", "48 %",
     ]  # fmt: skip
     assert rows[2].split() == ["3", "2", "25", "2", "4", "0.0"]
 

@@ -268,7 +268,7 @@ def test_an_archive_holds_everything_to_the_bit(
         assert (found[name].dtype, found[name].shape) == (stored.dtype, stored.shape), name
         assert found.pop(name).tobytes() == stored.tobytes(), name
     for name, values in places.items():
-        assert found.pop(f"projection_umap_real_{name}").tobytes() == values.tobytes()
+        assert found.pop(f"projection_{name}_umap_real").tobytes() == values.tobytes()
     assert found.pop("measure_negative_share").tobytes() == shares.tobytes()
     assert GROUPS == ("all", "rare", "common", "frequent")
     np.testing.assert_array_equal(

@@ -141,8 +141,8 @@ def write_numpy(reader: RunLogReader, run: Run, snapshot: FeatureSnapshot, path:
     every array of `FeatureValues` under its own name; object_class, object_split,
     object_image_id [N] and object_box [N, 4] (x1, y1, x2, y2 in pixels of the image);
     virtual_class and virtual_k [M]; for each method whose picture is ready
-    projection_METHOD_real [N, 2], projection_METHOD_virtual [M, 2] and
-    projection_METHOD_ellipses [P, 5]; for each measure measure_NAME [C] (NaN: not to be judged)
+    projection_real_METHOD [N, 2], projection_virtual_METHOD [M, 2] and
+    projection_ellipses_METHOD [P, 5]; for each measure measure_NAME [C] (NaN: not to be judged)
     and measure_NAME_groups [4], for `GROUPS` in this order.
 
     Raises:
@@ -271,7 +271,7 @@ def _coordinates(reader: RunLogReader, snapshot: FeatureSnapshot) -> dict[str, N
         projection = reader.features.projection(snapshot.id, method)
         if projection is not None:
             for name in ("real", "virtual", "ellipses"):
-                found[f"projection_{method}_{name}"] = getattr(projection, name)
+                found[f"projection_{name}_{method}"] = getattr(projection, name)
     return found
 
 

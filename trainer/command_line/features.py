@@ -20,13 +20,17 @@ from trainer.runs_folder import RunsFolder
 _NAMED = 12  # snapshots that an error names
 # Column -> the measures it shows of all classes together.
 _MEASURES = {
-    "frechet": ("frechet_distance",),
-    "neighbours virtual / held out": ("neighbours_virtual", "neighbours_holdout"),
-    "accuracy virtual / held out": ("accuracy_virtual", "accuracy_holdout"),
+    "frechet virtual / real": ("frechet_distance", "frechet_distance_real"),
+    "neighbours virtual / real": ("neighbours_virtual", "neighbours_holdout"),
+    "accuracy virtual / real": ("accuracy_virtual", "accuracy_holdout"),
     "negative": ("negative_share",),
     "prior size": ("effective_sample_size",),
 }
-_NUMBERS = ("frechet_distance", "effective_sample_size")  # the other measures are shares
+_NUMBERS = (
+    "frechet_distance",
+    "frechet_distance_real",
+    "effective_sample_size",
+)  # the other measures are shares
 _COLUMNS = ("snapshot", "epoch", "step", "objects", "virtual", "MB", *METHODS, *_MEASURES)
 
 
@@ -96,7 +100,9 @@ def _value(name: str, row: MeasureRow | None) -> str:
     value = None if row is None else row.groups.get("all")
     if value is None or not math.isfinite(value):
         return "-"
-    return f"{value:.3g}" if name in _NUMBERS else f"{100 * value:.0f} %"
+    if name not in _NUMBERS:
+        return f"{100 * value:.0f} %"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _export(given: argparse.Namespace) -> int:
