@@ -33,7 +33,8 @@ def fasa(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fasa:
     fail_projection(log, 1, 2, "umap", "it did not converge")
     judged = {
         "frechet_distance": 1234.56, "frechet_distance_real": -0.5, "neighbours_virtual": 0.5,
-        "neighbours_holdout": 0.666, "accuracy_virtual": 1.0, "accuracy_holdout": None, "negative_share": 0.48,
+        "neighbours_holdout": 0.666, "accuracy_virtual": 1.0, "accuracy_holdout": None,
+        "negative_share": 0.48,
     }  # fmt: skip
     shares = np.zeros(5, np.float32)
     store_measures(log, 1, 2, {name: (shares, {"all": value}) for name, value in judged.items()})
