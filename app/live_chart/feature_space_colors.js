@@ -126,8 +126,8 @@ export class Paint {
       ...legend,
       entries: this.pins.map((pin) => ({ color: this.pinned.get(pin.index), text: pin.name })),
       note: others > 0
-        ? `${this.pins.length ? "All other" : "All"} ${others.toLocaleString("en")} classes wear a paler hue made from ` +
-          "their name: the same in every run, shared by several."
+        ? `${others === 1 ? "The other class wears" : `${this.pins.length ? "All other" : "All"} ${others.toLocaleString("en")} classes wear`} ` +
+          "a paler hue made from the name: the same in every run, shared by several."
         : "",
     };
   }

@@ -95,7 +95,7 @@ def test_epochs_pins_colours_and_chosen_points(
         "split": re.compile(r"real, held-out images \(\d+\).*virtual \(36\)"),
         "loss": "classification loss (cross-entropy, nats; logarithmic)",
         "first": "epoch in which training first saw the class",
-        "class": "All other 9 classes wear a paler hue made from their name",
+        "class": "All other 9 classes wear a paler hue made from the name",
     }.items():
         page.get_by_label("colour").select_option(color)
         expect(legend).to_contain_text(words)
