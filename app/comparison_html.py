@@ -28,7 +28,8 @@ STYLE = """<style>
 .fasa-compare .number small { display: inline-block; min-width: 3.6em; }
 .fasa-compare img { vertical-align: -2px; margin-right: 0.4rem; }
 .fasa-compare .run { white-space: nowrap; }
-@media (max-width: 640px) { .fasa-compare .run { white-space: normal; }
+@media (max-width: 640px) { .fasa-compare .run { white-space: normal;
+  min-width: 6rem; }
   .fasa-compare .run img { display: block; } .fasa-compare .number small { display: block; } }
 </style>"""
 

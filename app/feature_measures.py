@@ -77,7 +77,7 @@ NEGATIVE = Topic(
     "Share of the coordinates of virtual features that are below 0. Real features have none, as "
     "they come out of a ReLU; draws from a Gaussian around a mean near 0 have up to one half.",
     {"negative_share": VIRTUAL},
-    top=0.6,
+    top=None,
 )
 TOPICS = (NEIGHBOURS, ACCURACY, FRECHET, NEGATIVE)
 COUNTERPARTS = {

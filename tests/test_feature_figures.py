@@ -109,7 +109,7 @@ def test_one_measure_is_one_plot_in_the_looks_of_the_groups() -> None:
     ]  # fmt: skip
     assert "annotations" not in figure.layout
     assert (
-        figure.note == "After epoch 1: rare 0.15 (2 of 2 classes); frequent 0.40 (1 of 1 classes)."
+        figure.note == "After epoch 1: rare 0.15 (2 of 2 classes); frequent 0.4 (1 of 1 classes)."
     )
 
 
