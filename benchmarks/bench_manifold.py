@@ -1,7 +1,8 @@
-"""Claim: the measures of a snapshot of 50,000 features of 1,024 numbers take under 15 s on 2 cores.
+"""Claim: the measures of 50,000 features of 1,024 numbers take under 20 s of processor time.
 
-And 5,000 under 1 s: a fraction of what projecting them may take (20 s and 4 minutes). Memory is
-bounded: no array of all pairs of features is made.
+And of 5,000 under 1 s: a fraction of what projecting them may take (20 s and 4 minutes on 2 cores).
+Judged by processor time, which the projector's single thread needs too, and which other programs
+lengthen less than the clock's. Memory is bounded: no array of all pairs of features is made.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Size:
         return self.classes * self.per_class
 
 
-SIZES = (Size(625, 8, 1.0), Size(1250, 40, 15.0))
+SIZES = (Size(625, 8, 1.0), Size(1250, 40, 20.0))
 
 
 def random_snapshot(size: Size) -> FeatureSnapshot:
@@ -64,9 +65,10 @@ def random_snapshot(size: Size) -> FeatureSnapshot:
     )  # fmt: skip
 
 
-def seconds(snapshot: FeatureSnapshot, classes: int) -> float:
+def seconds(snapshot: FeatureSnapshot, classes: int) -> tuple[float, float]:
+    """Of processor time, and of the clock."""
     labels = snapshot.virtual_classes
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     measure(
         snapshot,
         class_of=labels,
@@ -74,7 +76,7 @@ def seconds(snapshot: FeatureSnapshot, classes: int) -> float:
         frequencies=["rcf"[label % 3] for label in range(classes)],
         instances=np.full(classes, 10),
     )
-    return time.perf_counter() - started
+    return time.process_time() - used, time.perf_counter() - started
 
 
 def peak_growth(snapshot: FeatureSnapshot, classes: int) -> float:
@@ -102,13 +104,15 @@ def main() -> int:
         for size in SIZES:
             snapshot = random_snapshot(size)
             memory = peak_growth(snapshot, size.classes)
-            times = [seconds(snapshot, size.classes) for _ in range(ROUNDS)]
-            median = statistics.median(times)
+            used, waited = zip(
+                *(seconds(snapshot, size.classes) for _ in range(ROUNDS)), strict=True
+            )
+            median = statistics.median(used)
             print(
                 f"{size.points:,} features of {FEATURE_DIM:,} in {size.classes:,} classes, "
-                f"{THREADS} threads, {ROUNDS} rounds: median {median:.2f} s, best "
-                f"{min(times):.2f} s (target {size.target_seconds:.0f} s); peak memory grows by "
-                f"{memory:.0f} MB (target {TARGET_MEGABYTES} MB)"
+                f"{THREADS} threads, {ROUNDS} rounds: median {median:.1f} s of processor time "
+                f"(target {size.target_seconds:.0f} s), best {min(waited):.1f} s by the clock; "
+                f"peak memory grows by {memory:.0f} MB (target {TARGET_MEGABYTES} MB)"
             )
             met &= median < size.target_seconds and memory < TARGET_MEGABYTES
     return 0 if met else 1
