@@ -65,7 +65,7 @@ def small_features(writer: RunLogWriter, path: Path, run: int = 1) -> list[Featu
     writer.feature_probes(probe_rows(OBJECT_CLASSES, SPLITS))
     moments = [
         feature_values(
-            objects=3,
+            objects=range(3),
             classes=classes,
             per_class=PER_CLASS,
             feature_dim=FEATURE_DIM,
