@@ -48,8 +48,8 @@ def write_log(runs: Path, objects: int, per_class: int, snapshots: int) -> None:
         for i in range(objects)
     ])  # fmt: skip
     values = feature_values(
-        objects=range(objects), classes=range(CLASSES), per_class=per_class, feature_dim=FEATURE_DIM,
-        num_classes=CLASSES,
+        objects=range(objects), classes=range(CLASSES), per_class=per_class,
+        feature_dim=FEATURE_DIM, num_classes=CLASSES,
     )  # fmt: skip
     for at in range(1, snapshots + 1):
         writer.feature_snapshot(values, step=at * 50, epoch=at // 2)
