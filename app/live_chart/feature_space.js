@@ -151,7 +151,10 @@ export class FeatureSpaceView {
     this.epochs.show(nothing ? [] : snapshots, snapshots.indexOf(first.run.target), choice.step);
     if (leading) {
       const virtual = panes.some(({ run }) => run.shown?.snapshot.virtual);
-      this.legend.show((this.legended = leading.paint.legend()), { virtual });
+      this.legended = leading.paint.legend();
+      const counts = second && this.legended.entries.some(({ text }) => text.endsWith(")"));
+      if (counts) this.legended.note += ` Counts are those of run ${leading.run.run}.`;
+      this.legend.show(this.legended, { virtual });
       setText(this.caption, `${leading.caption(Boolean(second))} ${spec.help}`);
     }
     this.showChosen();

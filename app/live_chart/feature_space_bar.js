@@ -162,8 +162,9 @@ export class PinRow {
       chip.type = "button";
       chip.style.setProperty("--fasa-key", color);
       chip.append(element("span", "", name));
-      if (weak) chip.append(element("span", "fasa-weak", ` ▲ ${weakText}`));
+      if (weak) chip.append(element("span", "fasa-weak", " ▲ few objects"));
       chip.append(element("span", "fasa-quiet", " ✕"));
+      chip.title = weak ? `Unpin; its ${weakText}` : "Unpin";
       chip.setAttribute("aria-label", `Unpin ${name}${weak ? `, whose ${weakText}` : ""}`);
       chip.addEventListener("click", () => this.unpin(index));
       return chip;

@@ -36,7 +36,7 @@ export function describePoint(run, points, point) {
 // In objects: no more than there are, however many RoIs of them were seen. null: not known.
 function priorSize(points, index, instances) {
   const rois = points.priorSize.get(index);
-  return rois === undefined || !Number.isFinite(rois) ? null : Math.min(rois, instances);
+  return rois > 0 ? Math.min(rois, instances) : null;
 }
 
 export function isWeak(overview, points, index) {

@@ -93,5 +93,5 @@ export function thinnedWords(snapshots) {
   if (!gaps.length) return "";
   const text = gaps.map(([from, to]) => (from === to ? `${from + 1}` : `${from + 1} to ${to + 1}`)).join(", ");
   const one = gaps.length === 1 && gaps[0][0] === gaps[0][1];
-  return `No snapshot is kept of ${one ? "epoch" : "epochs"} ${text}: the oldest are thinned out to stay within the space allowed.`;
+  return `No snapshot is kept of ${one ? "epoch" : "epochs"} ${text}: the oldest make room for new ones, and one that would cost too much time is left out.`;
 }
