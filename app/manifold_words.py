@@ -79,7 +79,9 @@ def _compared(newest: Newest) -> str:
         else:
             parts.append(f"virtual features of {name} classes sit {word} their own class {than} "
                          f"held-out real ones {numbers}")  # fmt: skip
-    return "; ".join(parts) + "." if parts else ""
+    caution = " Nearer is not better: real ones lie farther out."
+    text = "; ".join(parts) + "." if parts else ""
+    return text + (caution if "nearer to" in text else "")
 
 
 def _reserve(newest: Newest, categories: Sequence[CategoryRow]) -> str:

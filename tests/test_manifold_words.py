@@ -36,7 +36,7 @@ def test_nearer_farther_and_as_near() -> None:
     assert said(both)[0] == (  # step 35 of 100 in 10 epochs
         "After 3.5 epochs: virtual features of rare classes sit nearer to their own class than "
         "held-out real ones (0.82 against 0.61); of frequent classes farther from it "
-        "(0.40 against 0.70)."
+        "(0.40 against 0.70). Nearer is not better: real ones lie farther out."
     )
     near = rows(
         neighbours_virtual=([0.8] * 14, {"rare": 0.65, "frequent": None}),
