@@ -1,0 +1,170 @@
+"""The projector as a process: stopped and killed amid a UMAP, alone on a folder, beside a run."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from running_up import free_port, start, wait
+from small_runs import queue_small
+
+from benchmarks.feature_cloud import FeatureCloud
+from benchmarks.feature_run import FeatureRun
+from trainer.run_log.reader import RunLogReader
+from trainer.runs_folder import RunsFolder
+
+READY = dict.fromkeys(("pca", "umap", "umap_real"), "ready")
+SOON = 240  # seconds; the lowest priority has to wait where others are at work
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunsFolder:
+    return RunsFolder(tmp_path / "runs")
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def fill(folder: RunsFolder, *, real: int) -> int:
+    """A run with one snapshot, of so many objects and as many virtual features; its id."""
+    folder.root.mkdir()
+    cloud = FeatureCloud(real=real, virtual_per_class=real // 10, classes=10, dim=16)
+    (taken,) = FeatureRun(folder.run_log, cloud).add(0)
+    return taken
+
+
+def states(folder: RunsFolder, snapshot_id: int) -> dict[str, str]:
+    with RunLogReader(folder.run_log) as reader:
+        found = {row.snapshot_id: row.states for row in reader.features.states()}
+    return found[snapshot_id]
+
+
+def error(folder: RunsFolder, run_id: int) -> str:
+    with RunLogReader(folder.run_log) as reader:
+        failed = [row for row in reader.features.projections(run_id) if row.state == "failed"]
+    return " ".join(str(row.error) for row in failed)
+
+
+def project(folder: RunsFolder, *more: str) -> list[str]:
+    return [sys.executable, "-m", "trainer", "project", f"--runs={folder.root}", *more]
+
+
+def projectors_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "trainer.projector" in child.cmdline()]
+
+
+def test_once_on_a_folder_without_a_run_log(folder: RunsFolder) -> None:
+    done = subprocess.run(project(folder, "--once"), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No run log" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not folder.root.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_amid_a_umap_it_takes_it_back_and_the_next_makes_it(
+    folder: RunsFolder, processes: list[subprocess.Popen[bytes]], by: signal.Signals
+) -> None:
+    taken = fill(folder, real=1000)
+    process = subprocess.Popen(project(folder), stderr=subprocess.PIPE)
+    processes.append(process)
+    wait(lambda: states(folder, taken).get("umap") == "running", SOON, "a UMAP")
+    process.send_signal(by)
+    assert process.stderr is not None
+    assert process.wait(SOON) == 0
+    assert process.stderr.read() == b""
+    assert states(folder, taken) == {"pca": "ready"}
+    done = subprocess.run(project(folder, "--once"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert states(folder, taken) == READY
+
+
+@pytest.mark.slow
+def test_there_is_one_a_folder(
+    folder: RunsFolder, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    taken = fill(folder, real=50)
+    process = subprocess.Popen(project(folder))
+    processes.append(process)
+    wait(lambda: "pca" in states(folder, taken), SOON, "a picture")
+    done = subprocess.run(project(folder), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"already has a projector (process {process.pid})" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_killed_amid_a_umap_it_costs_a_picture_and_the_training_nothing(
+    folder: RunsFolder, processes: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    taken = fill(folder, real=400)
+    log = tmp_path / "up.log"
+    up = start(folder.root, free_port(), log, "--no-demo", "--no-dashboard", "--grace=20")
+    processes.append(up)
+    wait(lambda: states(folder, taken).get("umap") == "running", SOON, "a UMAP")
+    run_id = queue_small(folder)
+    (projector,) = projectors_of(up)
+    assert projector.nice() == 19
+    projector.kill()
+    wait(lambda: states(folder, taken).get("umap") == "failed", SOON, "the failure's record")
+    assert "killed or out of memory" in error(folder, 1)
+    assert log.read_text().count("the projector ended") == 1
+
+    def ended() -> bool:
+        with RunLogReader(folder.run_log) as reader:
+            return reader.run(run_id).ended is not None
+
+    wait(ended, SOON, "the training's end")
+    with RunLogReader(folder.run_log) as reader:
+        run = reader.run(run_id)
+        assert (run.status, run.error) == ("finished", None)
+        newest = reader.features.heads(run_id)[-1].id
+    wait(lambda: states(folder, newest) == READY, SOON, "the newest snapshot's pictures")
+    assert states(folder, taken)["umap"] == "failed"
+    (projector,) = projectors_of(up)
+    loaded = Path(f"/proc/{projector.pid}/maps").read_text()
+    assert "llvmlite" in loaded
+    assert "libtorch" not in loaded
+
+    up.send_signal(signal.SIGTERM)
+    assert up.wait(30) == 0
+    assert not psutil.pid_exists(projector.pid)
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.slow
+def test_it_ends_when_its_supervisor_was_killed(
+    folder: RunsFolder, processes: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    taken = fill(folder, real=50)
+    up = start(folder.root, free_port(), tmp_path / "up.log", "--no-demo", "--no-dashboard")
+    processes.append(up)
+    wait(lambda: "pca" in states(folder, taken), SOON, "a picture")
+    (projector,) = projectors_of(up)
+    up.kill()
+    up.wait()
+    wait(lambda: not projector.is_running(), SOON, "its end")
+
+
+def test_up_without_it(
+    folder: RunsFolder, processes: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    log = tmp_path / "up.log"
+    up = start(folder.root, free_port(), log, "--no-demo", "--no-dashboard", "--no-projector")
+    processes.append(up)
+    wait(lambda: "trains up to" in log.read_text(), 30, "its start")
+    assert projectors_of(up) == []
+    os.kill(up.pid, signal.SIGTERM)
+    assert up.wait(30) == 0
