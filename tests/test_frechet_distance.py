@@ -45,6 +45,7 @@ def test_by_pencil() -> None:
     assert frechet_distance(a, b) == pytest.approx(86 / 3)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("n", "m"), [(1, 5), (5, 1), (0, 5), (0, 0)])
 def test_one_feature_has_no_variance(n: int, m: int) -> None:
     assert math.isnan(frechet_distance(drawn(0, n), drawn(1, m)))

@@ -202,6 +202,11 @@ def test_without_held_out_objects_virtual_ones_stand_alone(
         assert set(found[name][1].values()) == {None}
 
 
+def test_neither_zero_is_negative() -> None:
+    moment = snapshot(classes=[0], virtual=[[0.0, -0.0], [-6e-8, 1]], virtual_predicted=[0])
+    assert measured(moment, [], [], "r")["negative_share"][0].tolist() == [0.25]
+
+
 def test_an_empty_snapshot_judges_nothing() -> None:
     found = measured(snapshot(), [], [], "rcf")
     assert all(np.isnan(per_class).all() for per_class, _ in found.values())
@@ -247,7 +252,8 @@ def test_features_as_large_as_float16_holds() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"real": [[0, 0]], "objects": [4], "real_predicted": [0]}, "object 4, but the run has 2"),
+        ({"real": [[0, 0]], "objects": [2], "real_predicted": [0]}, "object 2, but the run has 2"),
+        ({"real": [[0, 0]], "objects": [-1], "real_predicted": [0]}, "object -1, but the run has"),
         ({"classes": [0, 3], "virtual": VIRTUAL, "virtual_predicted": [0]}, "class 3, but the run"),
     ],
 )
