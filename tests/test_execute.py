@@ -8,9 +8,11 @@ import pytest
 import torch
 from small_runs import curves, queue_small
 
+from trainer.control import RunControl, StopRequested
 from trainer.execute import execute
 from trainer.run_log.commands import send_command
 from trainer.run_log.reader import RunLogReader
+from trainer.run_log.rows import FeatureValues
 from trainer.runs_folder import RunsFolder
 
 pytestmark = pytest.mark.slow
@@ -118,6 +120,31 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     assert reader.run(run_id).step < reader.run(finished).step
     assert execute(folder, run_id) == "finished"
     assert curves(folder, run_id) == curves(folder, finished)
+
+
+def test_a_run_ended_in_a_feature_snapshot_takes_it_again_and_nothing_twice(
+    folder: RunsFolder, finished: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended between two batches of the snapshot, with its evaluation already in the log."""
+    run_id = queue_small(folder)
+    calls = []
+
+    def raise_once(control: RunControl) -> None:
+        calls.append(None)
+        if len(calls) == 2:
+            raise StopRequested("interrupted", "ended by SIGTERM")
+
+    monkeypatch.setattr(RunControl, "raise_if_ending", raise_once)
+    assert execute(folder, run_id) == "interrupted"
+    reader = RunLogReader(folder.run_log)
+    assert reader.features.heads(run_id) == []
+    assert execute(folder, run_id) == "finished"
+    assert curves(folder, run_id) == curves(folder, finished)
+    theirs, mine = (reader.features.snapshots(number) for number in (finished, run_id))
+    assert [row.step for row in mine] == [row.step for row in theirs]
+    for one, other in zip(mine, theirs, strict=True):
+        for name in FeatureValues.__dataclass_fields__:
+            assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 
 def _stop_at(folder: RunsFolder, run_id: int, *, step: int, phase: str) -> None:

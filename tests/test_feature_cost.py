@@ -42,15 +42,15 @@ class Epochs:
 
 
 def test_the_share_decides_which_epochs_have_one(tmp_path: Path) -> None:
-    epochs = Epochs(tmp_path, feature_share=0.2)
-    for epoch in range(6):
-        epochs.end(epoch, is_last=epoch == 5)
-    # After n epochs 10 n s of work; k snapshots take 4 k s, which may be 2 n s. The first is free,
-    # and so is the last: without it another one would have waited for the eighth epoch.
-    assert epochs.taken() == [0, 3, 5]
-    assert epochs.curve(SECONDS) == [(0, 4), (3, 4), (5, 4)]
-    assert epochs.curve(SHARE) == [(0, 0.4), (3, 0.2), (5, 0.2)]
-    assert epochs.curve(SKIPPED) == [(1, 1), (2, 2), (4, 3)]
+    epochs = Epochs(tmp_path, feature_share=0.1)
+    for epoch in range(10):
+        epochs.end(epoch, is_last=epoch == 9)
+    # k snapshots after n epochs are 4 k of 10 n + 4 k seconds, at most a tenth where n >= 3.6 k:
+    # a second one after 8 epochs, a third after 11. The first is always taken, and so is the last.
+    assert epochs.taken() == [0, 7, 9]
+    assert epochs.curve(SECONDS) == [(0, 4), (7, 4), (9, 4)]
+    assert epochs.curve(SHARE) == [(0, 4 / 14), (7, 8 / 88), (9, 12 / 112)]
+    assert epochs.curve(SKIPPED) == [*((n, n) for n in range(1, 7)), (8, 7)]
     assert epochs.curve(PREPARATION) == [(0, 4)]  # once, and on nobody's account
 
 
@@ -71,7 +71,7 @@ def test_a_snapshot_on_demand_is_taken_and_counts(tmp_path: Path) -> None:
     epochs.end(1)
     epochs.probe.take(step=2, epoch=2, between=epochs.clock.pass_)
     assert epochs.taken() == [0, 2]
-    assert epochs.curve(SHARE)[-1] == (2, 8 / 20)
+    assert epochs.curve(SHARE)[-1] == (2, 8 / 28)
 
 
 def test_an_attempt_begins_anew(tmp_path: Path) -> None:

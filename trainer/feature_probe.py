@@ -129,19 +129,17 @@ class FeatureProbe:
             values, step=step, epoch=epoch, most_bytes=self._config.feature_megabytes * _MEGABYTE
         )
         self._seconds.append(self._clock() - prepared)
-        costs |= {SECONDS: self._seconds[-1], SHARE: sum(self._seconds) / self._worked()}
+        costs |= {SECONDS: self._seconds[-1], SHARE: sum(self._seconds) / self._time()}
         self._writer.scalars(costs, step=step, epoch=epoch)
 
     def _has_time(self) -> bool:
         """Whether another snapshot like the last one keeps within its share of the time so far."""
-        share = self._config.feature_share
-        expected = sum(self._seconds) + self._seconds[-1]
-        return share == 1 or expected <= share * self._worked()
+        last = self._seconds[-1]
+        return sum(self._seconds) + last <= self._config.feature_share * (self._time() + last)
 
-    def _worked(self) -> float:
-        """Seconds this attempt has trained, validated and evaluated."""
-        whole = self._clock() - self._started
-        return max(1e-3, whole - self._preparation - sum(self._seconds))
+    def _time(self) -> float:
+        """Seconds this attempt trained, validated, evaluated and took snapshots."""
+        return self._clock() - self._started - self._preparation
 
     def _prepared(self, between: Callable[[], None]) -> ProbeBatches:
         if self._batches is None:
