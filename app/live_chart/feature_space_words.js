@@ -9,7 +9,7 @@ const ABOUT = {
   umap_real: "UMAP fitted on the real features only, the virtual ones put into that picture afterwards: it cannot flatter them",
 };
 const UMAP_LIMITS = "its axes have no unit, and distances between far clusters mean little";
-const MEGABYTE = 2 ** 20;
+const MEGABYTE = 1e6;
 
 // What the picture is and how to read it. `virtual`: the run has virtual features.
 export function captionText({ method, virtual, two }) {
