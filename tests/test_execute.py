@@ -127,7 +127,7 @@ def test_a_run_ended_in_a_feature_snapshot_takes_it_again_and_nothing_twice(
 ) -> None:
     """Ended between two batches of the snapshot, with its evaluation already in the log."""
     run_id = queue_small(folder)
-    calls = []
+    calls: list[None] = []
 
     def raise_once(control: RunControl) -> None:
         calls.append(None)
