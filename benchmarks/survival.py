@@ -182,7 +182,8 @@ def _train_alone(runs: Runs, run_id: int, epochs: int, moments: random.Random) -
     with RunLogReader(runs.folder.run_log) as reader:
         while reader.run(run_id).epoch < 1:
             time.sleep(0.02)
-    time.sleep(moments.uniform(0, 2 * (time.monotonic() - started)))
+    # The first epoch is the slowest, so the command comes before the two or more after it are over.
+    time.sleep(moments.uniform(0, time.monotonic() - started))
     values = {"beta": 0.8, "learning_rate_factor": 0.5}
     send_command(runs.folder.run_log, run_id, "set", values)
     process.join(LONGEST_RUN)
