@@ -65,10 +65,12 @@ RUN useradd --uid 1000 --user-group --no-create-home --home-dir /tmp fasa \
 COPY --from=dependencies /large /venv/lib/python3.11/site-packages
 COPY --from=dependencies /venv /venv
 COPY --from=package /fasa /fasa
-# Caches of matplotlib and others go to /tmp, by way of HOME.
+# Caches of matplotlib, numba and others go to /tmp, by way of HOME. What numba compiles is for one
+# kind of processor and must be written where it is read, so none of it can come with the image.
 ENV PATH=/fasa/bin:/venv/bin:$PATH \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib \
+    NUMBA_CACHE_DIR=/tmp/numba \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     FASA_RUNS=/runs \

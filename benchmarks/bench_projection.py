@@ -1,7 +1,7 @@
 """Claim: UMAP lays out 5,000 points within 20 s and 50,000 within 4 minutes, on 2 cores and warm.
 
 Half the points are real, half virtual, of 256 and 1,024 numbers each. Timed as the projector works:
-at the lowest priority, on one thread, with numba's code compiled by a small picture before. The
+at a low priority, on one thread, with numba's code compiled by a small picture before. The
 first snapshot starts from its PCA, the next one from the picture of the first.
 
 Also printed: trustworthiness (scikit-learn's, 15 neighbours, of 3,000 points; 1 is best), and how
@@ -78,8 +78,8 @@ def bench(points: int, dim: int) -> bool:
         anew, _ = timed(cloud, second, method)
         trusts = trust(second, following), trust(second, anew)
         print(
-            f"{points:6,} points of {dim:5,}, {method:9}: {seconds:5.1f} s, then {from_last:5.1f} s; "
-            f"trustworthiness {trusts[0]:.3f} (anew {trusts[1]:.3f}), "
+            f"{points:6,} of {dim:5,} numbers, {method:9}: {seconds:5.1f} s, then "
+            f"{from_last:5.1f} s; trustworthiness {trusts[0]:.3f} (anew {trusts[1]:.3f}), "
             f"moved {moved(picture, following):.3f} (anew {moved(picture, anew):.3f})",
             flush=True,
         )

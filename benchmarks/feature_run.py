@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from benchmarks.feature_cloud import FeatureCloud
-from trainer.run_log.commands import queue_run
+from trainer.run_log.commands import queue_run, set_status
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import FeatureSnapshot, FeatureValues
 from trainer.run_log.writer import RunLogWriter
@@ -56,6 +56,7 @@ class FeatureRun:
                 ]
             )
             writer.flush()
+        set_status(path, self.run_id, "finished")  # nobody shall train it
 
     def add(self, *epochs: int) -> list[int]:
         """A snapshot of each epoch; returns their ids."""

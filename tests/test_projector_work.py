@@ -14,7 +14,7 @@ from benchmarks.feature_cloud import FeatureCloud
 from benchmarks.feature_run import FeatureRun
 from trainer import projector_work
 from trainer.projector_work import Projector
-from trainer.run_log.commands import mark_deleted, set_status
+from trainer.run_log.commands import mark_deleted
 from trainer.run_log.projections import begin_projection
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.schema import open_for_writing
@@ -165,7 +165,6 @@ def test_a_run_marked_deleted_gets_no_pictures(
 ) -> None:
     only_pca(monkeypatch)
     run.add(0)
-    set_status(run.path, run.run_id, "finished")
     mark_deleted(run.path, run.run_id, True)
     assert not Projector(run.path).work()
     mark_deleted(run.path, run.run_id, False)

@@ -7,7 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
+from trainer.run_log.projections import abandon_running
+from trainer.run_log.schema import RunLogError
 from trainer.runs_folder import RunsFolder
 
 _MODULE = "trainer.projector"
@@ -27,6 +30,7 @@ class ProjectorProcess:
     """
 
     def __init__(self, folder: RunsFolder) -> None:
+        self._run_log = folder.run_log
         self._command = [sys.executable, "-m", _MODULE, f"--runs={folder.root.absolute()}"]
         self._command.append(f"--parent={os.getpid()}")
         self._ending = threading.Event()
@@ -46,6 +50,10 @@ class ProjectorProcess:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
+            # It died of this and not of its picture. Else the next one marks it failed.
+            with suppress(RunLogError):
+                abandon_running(self._run_log)
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)

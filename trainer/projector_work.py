@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from trainer.projection import Picture, load_umap, project
 from trainer.projection_points import ProjectionError, Start, start_from
 from trainer.projection_queue import AT_ONCE, Job, next_job
 from trainer.run_log.projections import (
-    abandon_projection,
+    abandon_running,
     begin_projection,
     fail_projection,
     fail_running,
@@ -101,10 +102,11 @@ class Projector:
                 self._make(job)
         except KeyboardInterrupt:
             if identity(self._path) == self._file:
-                abandon_projection(*where)
+                with suppress(RunLogError):
+                    abandon_running(self._path)
             raise
         except RunLogError:
-            self._insist(lambda: abandon_projection(*where))
+            self._insist(lambda: abandon_running(self._path))
             raise
 
     def _make(self, job: Job) -> None:

@@ -78,18 +78,14 @@ def fail_projection(
     return _put(path, run_id, snapshot_id, method, state="failed", error=storable(error))
 
 
-def abandon_projection(path: Path | str, run_id: int, snapshot_id: int, method: str) -> None:
-    """Take back that a picture is being made, so that it is made another time.
+def abandon_running(path: Path | str) -> None:
+    """Take back what a stopped projector left running, so that it is made another time.
 
     Raises:
         RunLogError: the run log cannot be written.
     """
     with transaction(path) as connection:
-        connection.execute(
-            "DELETE FROM projections WHERE run_id = ? AND snapshot_id = ? AND method = ?"
-            " AND state = 'running'",
-            (run_id, snapshot_id, method),
-        )
+        connection.execute("DELETE FROM projections WHERE state = 'running'")
 
 
 def fail_running(path: Path | str, error: str) -> int:
