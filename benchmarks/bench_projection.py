@@ -4,8 +4,8 @@ Half the points are real, half virtual, of 256 and 1,024 numbers each. Timed as 
 at a low priority, on one thread, with numba's code compiled by a small picture before. The
 first snapshot starts from its PCA, the next one from the picture of the first.
 
-Also printed: trustworthiness (scikit-learn's, 15 neighbours, of 3,000 points; 1 is best), and how
-far the median point moves from one picture to the next, as a share of the picture's size; of a
+Also printed: trustworthiness (scikit-learn's, 15 neighbours, of 75 classes; 1 is best), and how far
+the median point moves from one picture to the next, as a share of the picture's size; of a
 picture that starts anew, too.
 
     python -m benchmarks.bench_projection [POINTS ...]
@@ -36,9 +36,11 @@ def together(picture: Picture) -> NDArray[np.float32]:
     return np.concatenate([picture.real, picture.virtual])
 
 
-def trust(snapshot: FeatureSnapshot, picture: Picture) -> float:
+def trust(cloud: FeatureCloud, snapshot: FeatureSnapshot, picture: Picture) -> float:
     features = np.concatenate([snapshot.real, snapshot.virtual])
-    chosen = np.random.default_rng(0).permutation(len(features))[:JUDGED]
+    # Whole classes: of some points of each, the nearest neighbours are no neighbours.
+    labels = np.concatenate([cloud.class_of, snapshot.virtual_classes])
+    chosen = np.flatnonzero(labels < JUDGED // PER_CLASS)
     found = trustworthiness(
         features[chosen].astype(np.float32), together(picture)[chosen], n_neighbors=NEIGHBOURS
     )
@@ -76,7 +78,7 @@ def bench(points: int, dim: int) -> bool:
         picture, seconds = timed(cloud, first, method)
         following, from_last = timed(cloud, second, method, as_start(first, picture))
         anew, _ = timed(cloud, second, method)
-        trusts = trust(second, following), trust(second, anew)
+        trusts = trust(cloud, second, following), trust(cloud, second, anew)
         print(
             f"{points:6,} of {dim:5,} numbers, {method:9}: {seconds:5.1f} s, then "
             f"{from_last:5.1f} s; trustworthiness {trusts[0]:.3f} (anew {trusts[1]:.3f}), "
