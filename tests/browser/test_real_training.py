@@ -111,8 +111,9 @@ def fork_from_a_checkpoint(page: Page) -> None:
 def compare(page: Page, url: str) -> None:
     page.goto(f"{url}/compare?run=1&run=2")
     expect(page.get_by_role("row", name="β (beta) 0.9 0.8")).to_be_visible()
-    expect(page.get_by_role("link", name="small", exact=True)).to_be_visible()
-    expect(page.get_by_role("link", name="small (fork)")).to_be_visible()
+    results = page.get_by_role("region", name="Results")
+    expect(results.get_by_role("link", name="small", exact=True)).to_be_visible()
+    expect(results.get_by_role("link", name="small (fork)")).to_be_visible()
 
 
 def kill_the_trainer_and_see_it_said(page: Page, url: str, runs: Path) -> None:
