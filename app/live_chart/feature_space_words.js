@@ -33,13 +33,14 @@ export function axisTexts(method, { variance = [], rotation = [[1, 0], [0, 1]] }
 }
 
 // What a snapshot holds and what the snapshots cost.
-export function costText(snapshot, { seconds, share, bytes, most_bytes: most, most_share: mostShare }) {
+export function costText(snapshot, { seconds, share, bytes, most_bytes: mostBytes, most_share: mostShare }) {
   const parts = [`${many(snapshot.objects, "object")}, ${many(snapshot.virtual, "virtual feature")}`];
   if (seconds != null) {
-    const of = share == null ? "" : ` = ${percent(share)} of an epoch${mostShare == null ? "" : ` (at most ${percent(mostShare)})`}`;
+    const most = mostShare == null ? "" : ` (at most ${percent(mostShare)})`;
+    const of = share == null ? "" : `, all of them ${percent(share)} of the run's time${most}`;
     parts.push(`the last one took ${seconds < 0.1 ? seconds.toFixed(2) : seconds.toFixed(1)} s${of}`);
   }
-  if (bytes != null) parts.push(`all of this run ${megabytes(bytes)}${most == null ? "" : ` of ${megabytes(most)}`} MB`);
+  if (bytes != null) parts.push(`kept of this run ${megabytes(bytes)}${mostBytes == null ? "" : ` of ${megabytes(mostBytes)}`} MB`);
   return `Snapshot of ${epochText(snapshot)} (step ${snapshot.step.toLocaleString("en")}): ${parts.join("; ")}.`;
 }
 
