@@ -1,8 +1,8 @@
 """Claim: a training step of the demo takes at most 1.1 times as long while the projector works.
 
-The real projector, as `fasa up` starts it, works through snapshots of 5,000 points, more than it gets done;
-it is halted and let go on again every few steps of the same training. Medians of both. How much of
-a processor it got while it was let is printed too, and how many pictures it made.
+The real projector, as `fasa up` starts it, works through snapshots of 5,000 points, more of them
+than it gets done; it is halted and let go on again every few steps of the same training. Medians of
+both. How much of a processor it got while it was let is printed too, and how many pictures it made.
 
     python -m benchmarks.bench_projector_cost [THREADS]    of the training; default: all cores
 """
