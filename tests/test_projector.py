@@ -122,7 +122,7 @@ def test_killed_amid_a_umap_it_costs_a_picture_and_the_training_nothing(
     wait(lambda: states(folder, taken).get("umap") == "running", SOON, "a UMAP")
     run_id = queue_small(folder)
     (projector,) = projectors_of(up)
-    assert projector.nice() == 10
+    assert projector.nice() == 19
     projector.kill()
     wait(lambda: states(folder, taken).get("umap") == "failed", SOON, "the failure's record")
     assert "killed or out of memory" in error(folder, 1)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-# Where a training keeps every core busy, this leaves some tenth of one. At 19 it is a hundredth,
-# and pictures come minutes late or never.
-_NICENESS = 10
+# The last: beside a training on all cores the projector still gets a third of one, and a step
+# takes 1.03 times as long (benchmarks/bench_projector_cost.py; 1.24 times at 10). Where several
+# programs keep every core busy pictures come late, but a training is what people wait for.
+_NICENESS = 19
 _FIRST_TO_GO = 1000  # when memory runs out: the kernel ends this process and not a trainer
 _THREADS = 1
 _ENVIRONMENT = {
@@ -25,7 +26,7 @@ _ENVIRONMENT = {
 
 
 def step_back() -> None:
-    """Low priority and one thread from now on. Call it before scikit-learn and numba load.
+    """Lowest priority and one thread from now on. Call it before scikit-learn and numba load.
 
     Linux shares processor time between sessions first, and the niceness counts only within one:
     where this process leads its session, the session steps back too.

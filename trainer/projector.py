@@ -1,6 +1,6 @@
 """The projector: a process of its own that turns feature snapshots into pictures and measures.
 
-It reads the run log and writes pictures into it, nothing else. It runs at a low priority and
+It reads the run log and writes pictures into it, nothing else. It runs at the lowest priority and
 on one thread, and never loads torch. Killing it harms no one: the picture it was at is marked
 failed by the next one, and not tried again, as it may be what killed it.
 """
@@ -46,7 +46,7 @@ def run_projector(folder: RunsFolder, *, once: bool, parent: int | None = None) 
     with lock_folder(folder.root, PROJECTOR):
         try:
             step_back()
-            # Heavy libraries, at a low priority.
+            # Heavy libraries, at the lowest priority.
             from trainer.projector_work import Projector
 
             projector = Projector(folder.run_log)

@@ -74,7 +74,8 @@ def test_epochs_pins_colours_and_chosen_points(
     page.goto(f"{dashboard(tmp_path)}/features?run=1&rest=shown")
     expect_stage(page, epoch=4, method="umap", points=points, bright=points, ellipses=3)
     expect(page.get_by_text(f"{objects} objects, {3 * CLASSES} virtual features")).to_be_visible()
-    expect(page.get_by_text("took 0.6 s, all of them 1.8 % of the run's time (at most 2 %)")).to_be_visible()
+    cost = "took 0.6 s, all of them 1.8 % of the run's time (at most 2 %)"
+    expect(page.get_by_text(cost)).to_be_visible()
     page.wait_for_timeout(300)  # the epoch before is fetched meanwhile
 
     # The slider: by arrows, at once, from what was fetched before.
