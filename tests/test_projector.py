@@ -14,11 +14,18 @@ from small_runs import queue_small
 
 from benchmarks.feature_cloud import FeatureCloud
 from benchmarks.feature_run import FeatureRun
+from trainer.background import NICENESS_VARIABLE
 from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
 
 READY = dict.fromkeys(("pca", "umap", "umap_real"), "ready")
-SOON = 240  # seconds; a low priority has to wait where others are at work
+SOON = 240  # seconds
+
+
+@pytest.fixture(autouse=True)
+def no_step_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last priority would wait for minutes where other tests keep every core busy."""
+    monkeypatch.setenv(NICENESS_VARIABLE, "1")
 
 
 @pytest.fixture
@@ -68,6 +75,26 @@ def project(folder: RunsFolder, *more: str) -> list[str]:
 def projectors_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     children = psutil.Process(process.pid).children()
     return [child for child in children if "trainer.projector" in child.cmdline()]
+
+
+def niceness(asked: str | None) -> subprocess.CompletedProcess[str]:
+    script = "import os; from trainer.background import step_back; step_back(); print(os.nice(0))"
+    environment = {key: value for key, value in os.environ.items() if key != NICENESS_VARIABLE}
+    environment |= {} if asked is None else {NICENESS_VARIABLE: asked}
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_it_is_the_last_in_line_unless_the_environment_says_otherwise() -> None:
+    assert niceness(None).stdout == "19\n"
+    assert niceness("3").stdout == "3\n"
+
+
+@pytest.mark.parametrize("asked", ["-1", "20", "fast", ""])
+def test_a_priority_that_there_is_not(asked: str) -> None:
+    done = niceness(asked)
+    assert done.returncode == 1
+    assert "must be a whole number from 0 (the priority of a trainer) to 19" in done.stderr
 
 
 def test_once_on_a_folder_without_a_run_log(folder: RunsFolder) -> None:
@@ -122,7 +149,7 @@ def test_killed_amid_a_umap_it_costs_a_picture_and_the_training_nothing(
     wait(lambda: states(folder, taken).get("umap") == "running", SOON, "a UMAP")
     run_id = queue_small(folder)
     (projector,) = projectors_of(up)
-    assert projector.nice() == 19
+    assert projector.nice() == 1
     projector.kill()
     wait(lambda: states(folder, taken).get("umap") == "failed", SOON, "the failure's record")
     assert "killed or out of memory" in error(folder, 1)

@@ -38,6 +38,7 @@ def run_projector(folder: RunsFolder, *, once: bool, parent: int | None = None) 
     Raises:
         SupervisorError: another projector has the folder, or it cannot be written.
         RunLogError: ``once`` was asked for, and the run log cannot be used.
+        ValueError: the environment asks for a priority that there is not.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
@@ -76,7 +77,7 @@ def main() -> int:
         return 0
     try:
         return run_projector(RunsFolder(given.runs), once=False, parent=given.parent)
-    except (SupervisorError, RunLogError, OSError) as error:
+    except (SupervisorError, RunLogError, ValueError, OSError) as error:
         print(f"projector: {error}", file=sys.stderr)
         return _BAD_INPUT
 
