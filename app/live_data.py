@@ -177,7 +177,7 @@ class LiveData:
             "marks": memory.history.version(run),
             "versions": reader.versions(run.id),
         }
-        head = {"now": now, "reset": reset, "run": summary}
+        head = {"now": round(now, 3), "reset": reset, "run": summary}
         return Response(encode(head, frames), media_type="application/octet-stream",
                         headers=NO_STORE)  # fmt: skip
 

@@ -184,12 +184,12 @@ def summarise(
         "total_steps": total_steps,
         "epoch": shown_epoch(run),
         "total_epochs": total_epochs,
-        "created": run.created,
-        "started": run.started,
-        "began": began(run, pace),
-        "ended": run.ended,
+        "created": _thousandths(run.created),
+        "started": _thousandths(run.started),
+        "began": _thousandths(began(run, pace)),
+        "ended": _thousandths(run.ended),
         "seconds_left": left,
-        "images_per_second": finite(latest.get("images_per_second")),
+        "images_per_second": _thousandths(finite(latest.get("images_per_second"))),
         "measure": measure,
         **precision(measure, latest, before or {}),
         "fasa": bool(run.config.get("fasa", True)),
@@ -247,6 +247,11 @@ def shown_epoch(run: Run) -> int:
     if run.started is None or run.epoch is None:
         return 0
     return min(run.epoch + 1, run.total_epochs) if run.total_epochs else run.epoch + 1
+
+
+def _thousandths(value: float | None) -> float | None:
+    """No finer than a page needs it: the answer is sent every second."""
+    return None if value is None else round(value, 3)
 
 
 def finite(value: Any) -> float | None:
