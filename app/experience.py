@@ -25,13 +25,13 @@ DATA_KNOBS = (
 )  # fmt: skip
 # What decides how long a step takes, beside batch and image size, which are scaled by.
 COST_KNOBS = (
-    "device", "backbone", "freeze_backbone", "threads", "workers", "fasa", "rois_per_image",
+    "device", "backbone", "trainable_layers", "threads", "workers", "fasa", "rois_per_image",
     "rpn_batch", "proposals_train", "proposals_test", "fpn_channels", "feature_dim", "mask_layers",
     "mask_channels", "class_agnostic_box", "class_agnostic_mask", "optimizer", "data",
     "detections_per_image", "validation_pipeline",
 )  # fmt: skip
 # A run that differs in one of these teaches nothing about time.
-INCOMPARABLE = ("device", "backbone", "freeze_backbone")
+INCOMPARABLE = ("device", "backbone", "trainable_layers")
 
 
 @dataclass(frozen=True)

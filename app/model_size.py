@@ -74,7 +74,7 @@ def model_size(config: RunConfig, classes: int) -> ModelSize:
         + 4 * k * k + k + masks * (k + 1)  # masks: upsampling, one row a mask
     )  # fmt: skip
     classifier = _linear(d, classes + 1)
-    trained = heads + (0 if config.freeze_backbone else backbone)
+    trained = heads + (backbone if config.trainable_layers else 0)
     kept = trained * OPTIMIZER_FLOATS[config.optimizer]
     kept += classifier * OPTIMIZER_FLOATS[config.classifier_optimizer]
     buffers += 32 * (classes + 1)  # sums of losses and scores

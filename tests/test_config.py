@@ -129,7 +129,7 @@ def test_a_path_outside_the_data_folders_is_refused(path: str) -> None:
 def test_a_path_inside_the_data_folders_is_taken(tmp_path: Path) -> None:
     check_paths(_coco("/data/lvis/../a.json"), [tmp_path, Path("/data")])
     check_paths(RunConfig(), [])  # the demo names no file
-    check_paths(RunConfig(backbone_weights="none", freeze_backbone=False), [])
+    check_paths(RunConfig(backbone_weights="none", trainable_layers=5), [])
     with pytest.raises(ConfigError, match="none is configured"):
         check_paths(_coco("/data/a.json"), [])
     with pytest.raises(ConfigError, match="backbone_weights"):

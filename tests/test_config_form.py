@@ -97,7 +97,7 @@ def other(name: str, data: Path) -> Any:
     if isinstance(value, int):
         return value + 1
     if isinstance(value, list):
-        return [*value, 300]
+        return [*value, 120]
     file = data / f"{name} ünd, more"
     file.touch()
     return str(file)
@@ -256,12 +256,12 @@ def test_what_a_fork_may_not_change_is_greyed_out_with_the_reason() -> None:
 
 def test_the_command_is_quoted_for_a_shell() -> None:
     changed = {
-        "alpha": 1.3, "fasa": False, "freeze_backbone": True, "milestones": [8, 11],
+        "alpha": 1.3, "fasa": False, "trainable_layers": 3, "milestones": [8, 11],
         "test_images": None, "images": "/data/my photos; rm -rf ~", "name": "-x", "epochs": 24,
     }  # fmt: skip
     text = command_line(["fasa", "fork", "3", "--epoch", "6"], changed)
     assert text == (
-        "fasa fork 3 --epoch 6 --alpha 1.3 --no-fasa --freeze-backbone --milestones 8,11 "
+        "fasa fork 3 --epoch 6 --alpha 1.3 --no-fasa --trainable-layers 3 --milestones 8,11 "
         "--test-images none --images '/data/my photos; rm -rf ~' --name=-x --epochs 24"
     )
     assert "/data/my photos; rm -rf ~" in shlex.split(text)

@@ -45,7 +45,7 @@ def estimated(config: RunConfig, *known: Experience, **options: Any) -> Estimate
         ({"fasa": False, "optimizer": "sgd"}, 7),
         ({"class_agnostic_box": False, "class_agnostic_mask": False, "mask_layers": 3,
           "mask_channels": 32, "fpn_channels": 48, "feature_dim": 96}, 9),
-        ({"backbone": "resnet50", "backbone_weights": "none", "freeze_backbone": False}, 3),
+        ({"backbone": "resnet50", "backbone_weights": "none", "trainable_layers": 5}, 3),
     ],
 )  # fmt: skip
 def test_the_size_is_that_of_the_model_the_trainer_builds(

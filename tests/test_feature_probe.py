@@ -269,7 +269,7 @@ def test_what_is_kept_of_the_images_changes_no_feature(
 ) -> None:
     """Nothing, the first batches, or all of it; the second snapshot is like a new process's."""
     monkeypatch.setattr(probe_batches, "MOST_KEPT_BYTES", room)
-    bench = Bench(tmp_path, data, freeze_backbone=freeze_backbone)
+    bench = Bench(tmp_path, data, trainable_layers=0 if freeze_backbone else 5)
     bench.probe.take(step=0, epoch=0)
     with torch.no_grad():
         for parameter in bench.model.parameters():

@@ -101,7 +101,7 @@ def test_box_features_are_what_the_classifier_sees_of_these_boxes() -> None:
 @pytest.mark.parametrize("frozen", [True, False])
 def test_prepared_boxes_stay_good_while_the_model_learns(frozen: bool) -> None:
     """The maps of a frozen body are kept, and nothing of one that learns."""
-    model = _model(freeze_backbone=frozen)
+    model = _model(trainable_layers=0 if frozen else 5)
     images, targets = _batch()
     boxes = [target["boxes"] for target in targets]
     prepared = model.eval().prepare_boxes(images, boxes)
@@ -173,7 +173,7 @@ def test_weights_that_cannot_be_had(values: dict[str, object], words: str) -> No
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:
-    source = _model(freeze_backbone=False, backbone_weights="none")
+    source = _model(trainable_layers=5, backbone_weights="none")
     torch.save(source.backbone.body.state_dict(), tmp_path / "body.pt")
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pt")
     model = _model(backbone_weights=str(tmp_path / "body.pt"))
@@ -186,7 +186,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 
 
 def test_a_resnet_from_scratch() -> None:
-    model = _model(backbone="resnet50", backbone_weights="none", freeze_backbone=False).train()
+    model = _model(backbone="resnet50", backbone_weights="none", trainable_layers=5).train()
     losses = model(*_batch())
     torch.stack(list(losses.values())).sum().backward()
     assert model.backbone.body.state_dict()["conv1.weight"].shape == (64, 3, 7, 7)

@@ -8,133 +8,34 @@ the names and defaults of `fasa_core.options.FASAOptions`; a test holds the two 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ConfigDict, ValidationError, model_validator
+
+from trainer.config_fields import Count, Positive, knob
+from trainer.config_model import Model
 
 
 class ConfigError(ValueError):
     """A run configuration that breaks a rule; the message is one sentence a person can act on."""
 
 
-def knob(
-    default: Any, group: str, description: str, *, unit: str = "", live: bool = False, **bounds: Any
-) -> Any:
-    """A field of `RunConfig`: its default, bounds and what a form or `--help` says of it.
-
-    `live` marks the knobs that can be changed between two steps of a training run.
-    """
-    extra: dict[str, JsonValue] = {"group": group, "unit": unit, "live": live}
-    return Field(default, description=description, json_schema_extra=extra, **bounds)
-
-
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
 # A fork goes on from a checkpoint: its order of images, its weights and its optimizers' memory.
 _FIXED_IN_A_FORK = frozenset((
-    "seed", "data", "demo_classes", "annotations", "images", "holdout_annotations",
-    "holdout_images", "holdout_share", "drop_empty", "train_sampler", "repeat_threshold",
-    "repeat_rounding", "batch_size", "backbone", "backbone_weights", "freeze_backbone",
-    "fpn_channels", "feature_dim", "mask_layers", "mask_channels", "class_agnostic_box",
-    "class_agnostic_mask", "anchor_sizes", "optimizer", "classifier_optimizer", "spread",
-    "generator", "initial_scale", "zero_count", "adapt_on", "probe_objects_per_class",
-    "probe_objects",
+    "seed", "data", "demo_classes", "data_folder", "coco_lt_list", "annotations", "images",
+    "holdout_annotations", "holdout_images", "holdout_share", "drop_empty", "skip_unannotated",
+    "train_sampler", "repeat_threshold", "repeat_rounding", "batch_size", "detector", "backbone",
+    "backbone_weights", "trainable_layers", "batch_norm", "fpn_channels", "feature_dim",
+    "mask_layers", "mask_channels", "class_agnostic_box", "class_agnostic_mask", "anchor_sizes",
+    "optimizer", "classifier_optimizer", "spread", "generator", "initial_scale", "zero_count",
+    "adapt_on", "probe_objects_per_class", "probe_objects",
 ))  # fmt: skip
 
 
-class RunConfig(BaseModel):
+class RunConfig(Model):
     """Everything that decides a run. The defaults are the demo run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    # Run
-    seed: int = knob(
-        0, "Run", "seed of initialisation, sampling and virtual features", ge=0, lt=2**63
-    )
-    epochs: Count = knob(12, "Run", "passes over the training set", unit="epochs")
-    device: Literal["auto", "cpu", "cuda"] = knob(
-        "auto", "Run", "where to train; auto takes a GPU when there is one"
-    )
-    threads: int = knob(
-        0, "Run", "processor threads of a training step; 0 leaves the choice to torch", ge=0
-    )
-
-    # Data
-    data: Literal["demo", "lvis", "coco"] = knob(
-        "demo",
-        "Data",
-        "demo: composed here from OpenMoji glyphs; lvis: any LVIS v1 json, evaluated as a "
-        "federated set; coco: any COCO json, evaluated as exhaustively annotated",
-    )
-    demo_classes: int = knob(60, "Data", "classes of the demo set", unit="classes", ge=2, le=1203)
-    annotations: Path | None = knob(None, "Data", "training json")
-    images: Path | None = knob(None, "Data", "folder of the training images")
-    holdout_annotations: Path | None = knob(
-        None, "Data", "json whose validation loss steers adaptation; else a share is held out"
-    )
-    holdout_images: Path | None = knob(None, "Data", "folder of the hold-out images")
-    holdout_share: float = knob(
-        0.05, "Data", "share of training images held out when no hold-out json is given",
-        gt=0, le=0.5,
-    )  # fmt: skip
-    test_annotations: Path | None = knob(None, "Data", "json on which AP is reported")
-    test_images: Path | None = knob(None, "Data", "folder of the test images")
-    drop_empty: bool = knob(
-        False, "Data", "leave out annotations without area, which COCO has two of, not refuse them"
-    )
-    train_sampler: Literal["uniform", "repeat_factor"] = knob(
-        "uniform", "Data", "plain shuffle, or repeat-factor sampling (RFS)"
-    )
-    repeat_threshold: Positive = knob(1e-3, "Data", "threshold t of repeat-factor sampling")
-    repeat_rounding: Literal["ceil", "stochastic"] = knob(
-        "ceil", "Data", "how a repeat factor becomes a number of repeats"
-    )
-    flip_probability: float = knob(0.5, "Data", "share of images flipped left-right", ge=0, le=1)
-    workers: int = knob(0, "Data", "loader processes; 0 loads in the trainer itself", ge=0, le=64)
-
-    # Model
-    backbone: Literal["efficientnet_lite0", "resnet50"] = knob(
-        "efficientnet_lite0", "Model", "network below the feature pyramid"
-    )
-    backbone_weights: str = knob(
-        "imagenet", "Model", "imagenet, none (from scratch), or the path of a state dict"
-    )
-    freeze_backbone: bool = knob(True, "Model", "keep the backbone below the pyramid as it is")
-    image_min_size: Count = knob(160, "Model", "shorter side of the input", unit="px")
-    image_max_size: Count = knob(160, "Model", "bound on the longer side", unit="px")
-    fpn_channels: Count = knob(64, "Model", "channels of the feature pyramid")
-    feature_dim: Count = knob(256, "Model", "d: length of the RoI feature before the classifier")
-    mask_layers: Count = knob(2, "Model", "convolutions of the mask head")
-    mask_channels: Count = knob(64, "Model", "channels of the mask head")
-    class_agnostic_box: bool = knob(True, "Model", "one box regressor for all classes")
-    class_agnostic_mask: bool = knob(True, "Model", "one mask for all classes")
-    anchor_sizes: tuple[int, ...] = knob(
-        (16, 32, 56, 90), "Model", "anchor size of each pyramid level", unit="px", min_length=4
-    )
-    canonical_scale: Count = knob(
-        80, "Model", "object size that is pooled from pyramid level 4", unit="px"
-    )
-    roi_sampling_ratio: int = knob(1, "Model", "RoIAlign samples a bin and side", ge=1, le=4)
-    rois_per_image: Count = knob(16, "Model", "RoIs sampled an image in training")
-    positive_fraction: float = knob(0.25, "Model", "share of positive RoIs", gt=0, le=1)
-    rpn_batch: Count = knob(32, "Model", "anchors sampled an image for the RPN losses")
-    proposals_train: Count = knob(32, "Model", "proposals an image after NMS, in training")
-    proposals_test: Count = knob(48, "Model", "proposals an image after NMS, in tests")
-    box_loss: Literal["l1", "smooth_l1"] = knob("l1", "Model", "box regression loss")
-    classification_loss: Literal["softmax"] = knob("softmax", "Model", "classification loss L_cls")
-    score_threshold: float = knob(1e-3, "Model", "detections below are dropped", ge=0, lt=1)
-    nms_threshold: float = knob(0.5, "Model", "IoU of non-maximum suppression", gt=0, le=1)
-    detections_per_image: Count = knob(100, "Model", "most detections kept an image")
 
     # Optimisation
     batch_size: Count = knob(8, "Optimisation", "images a step", unit="images")
@@ -276,22 +177,34 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _data_has_files(self) -> RunConfig:
-        if self.data != "demo" and (self.annotations is None or self.images is None):
+        given = self.annotations is not None and self.images is not None
+        if self.data != "demo" and self.data_folder is None and not given:
             raise ValueError(
                 f"data={self.data} needs a training json and its image folder: "
-                "give --annotations FILE and --images FOLDER"
+                "give --annotations FILE and --images FOLDER, or --data-folder FOLDER"
             )
         for name in ("holdout", "test"):
             if (getattr(self, f"{name}_annotations") is None) != (
                 getattr(self, f"{name}_images") is None
             ):
                 raise ValueError(f"--{name}-annotations and --{name}-images go together: give both")
-        if self.adapt_on == "test" and self.data != "demo" and self.test_annotations is None:
+        has_test = self.data == "demo" or self.data_folder or self.test_annotations
+        if self.adapt_on == "test" and not has_test:
             raise ValueError("adapt_on=test needs --test-annotations and --test-images")
         if self.image_max_size < self.image_min_size:
             raise ValueError(
                 f"image_max_size is {self.image_max_size}, below image_min_size "
                 f"{self.image_min_size}: raise it"
+            )
+        if any(side < 1 or side > self.image_max_size for side in self.train_min_sizes):
+            raise ValueError(
+                f"train_min_sizes is {', '.join(map(str, self.train_min_sizes))}, but each must "
+                f"lie between 1 and image_max_size, {self.image_max_size}: change one of the two"
+            )
+        if self.batch_size < self.processes:
+            raise ValueError(
+                f"batch_size is {self.batch_size}, below processes, {self.processes}: every "
+                "process needs an image of each batch"
             )
         return self
 

