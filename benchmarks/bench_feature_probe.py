@@ -55,7 +55,7 @@ class Bench:
         """The seconds of an epoch's training: the median step, loading included."""
         step = TrainingStep(
             model=self.model,
-            optimizers=build_optimizers(self.config, self.model, self.model.classifier),
+            optimizers=build_optimizers(self.config, self.model, self.model.classifiers),
             gradient_clip=self.config.gradient_clip,
             device=self.device,
         )

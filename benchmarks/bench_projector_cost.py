@@ -43,7 +43,7 @@ def steps(folder: Path) -> Iterator[float]:
     model = build_model(config, class_counts=data.class_counts)
     step = TrainingStep(
         model=model,
-        optimizers=build_optimizers(config, model, model.classifier),
+        optimizers=build_optimizers(config, model, model.classifiers),
         gradient_clip=config.gradient_clip,
         device=torch.device("cpu"),
     )

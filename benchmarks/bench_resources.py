@@ -31,7 +31,7 @@ TARGET = 0.002
 
 def steps(config: RunConfig, data: TrainingData, model: FASAMaskRCNN) -> Iterator[float]:
     """The seconds of one training step after the other, without its wait for the batch."""
-    optimizers = build_optimizers(config, model, model.classifier)
+    optimizers = build_optimizers(config, model, model.classifiers)
     model.train()
     for epoch in range(1, 1000):
         for images, targets in train_loader(config, data.train, epoch=epoch):

@@ -30,7 +30,7 @@ class Training:
         self.fasa = FASA(2, 3, [5, 1])
         self.signals = Signals()
         self.signals.wait_for_moment = True
-        knobs = Knobs(RunConfig(), self.fasa)
+        knobs = Knobs(RunConfig(), [self.fasa])
         self.control = RunControl(writer=self.writer, knobs=knobs, signals=self.signals)
 
     def send(self, kind: str, **payload: Any) -> int:

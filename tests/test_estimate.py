@@ -61,7 +61,7 @@ def test_the_size_is_that_of_the_model_the_trainer_builds(
     assert abs(size.buffer_bytes - buffers) < 0.01 * buffers + 1000
     floats = 0
     for optimizer, kind in zip(
-        build_optimizers(config, model, model.classifier),
+        build_optimizers(config, model, model.classifiers),
         (config.classifier_optimizer, config.optimizer), strict=True,
     ):  # fmt: skip
         own = sum(p.numel() for group in optimizer.param_groups for p in group["params"])

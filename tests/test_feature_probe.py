@@ -288,7 +288,7 @@ def test_what_is_kept_of_the_images_changes_no_feature(
 
 def train(bench: Bench, *, probed: bool) -> tuple[list[float], list[torch.Tensor]]:
     """Losses of four steps, and everything a checkpoint holds after them."""
-    optimizers = build_optimizers(bench.config, bench.model, bench.model.classifier)
+    optimizers = build_optimizers(bench.config, bench.model, bench.model.classifiers)
     losses = []
     bench.model.train()
     for step, items in enumerate(([0, 1], [2, 3], [4, 0], [1, 2])):

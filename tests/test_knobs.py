@@ -12,7 +12,7 @@ def _fasa() -> FASA:
 
 
 def test_they_start_as_configured() -> None:
-    knobs = Knobs(RunConfig(learning_rate_factor=0.5), _fasa())
+    knobs = Knobs(RunConfig(learning_rate_factor=0.5), [_fasa()])
     assert knobs.values() == {
         "learning_rate_factor": 0.5,
         "m": 0.1,
@@ -24,7 +24,7 @@ def test_they_start_as_configured() -> None:
 
 def test_what_is_set_reaches_fasa() -> None:
     fasa = _fasa()
-    knobs = Knobs(RunConfig(), fasa)
+    knobs = Knobs(RunConfig(), [fasa])
     assert knobs.set({"alpha": 1.3, "learning_rate_factor": 2}) == {
         "alpha": 1.3,
         "learning_rate_factor": 2.0,
@@ -35,14 +35,14 @@ def test_what_is_set_reaches_fasa() -> None:
 
 
 def test_one_bad_value_changes_nothing() -> None:
-    knobs = Knobs(RunConfig(), _fasa())
+    knobs = Knobs(RunConfig(), [_fasa()])
     with pytest.raises(ConfigError, match="beta is 7"):
         knobs.set({"alpha": 1.3, "learning_rate_factor": 2, "beta": 7})
-    assert knobs.values() == Knobs(RunConfig(), _fasa()).values()
+    assert knobs.values() == Knobs(RunConfig(), [_fasa()]).values()
 
 
 def test_a_baseline_has_the_learning_rate_alone() -> None:
-    knobs = Knobs(RunConfig(fasa=False), None)
+    knobs = Knobs(RunConfig(fasa=False), [])
     assert knobs.set({"learning_rate_factor": 0.1}) == {"learning_rate_factor": 0.1}
     assert knobs.values() == {"learning_rate_factor": 0.1}
     with pytest.raises(ConfigError, match="'alpha' cannot be changed"):
@@ -51,11 +51,11 @@ def test_a_baseline_has_the_learning_rate_alone() -> None:
 
 def test_a_forks_edits_lie_over_its_checkpoint() -> None:
     fasa = _fasa()
-    knobs = Knobs(RunConfig(alpha=1.3), fasa)
+    knobs = Knobs(RunConfig(alpha=1.3), [fasa])
     fasa.set_knobs(alpha=2.0, m=0.5)  # as a checkpoint would
     knobs.learning_rate_factor = 3.0
     knobs.set_as_configured()
-    assert knobs.values() == Knobs(RunConfig(alpha=1.3), None).values() | {
+    assert knobs.values() == Knobs(RunConfig(alpha=1.3), []).values() | {
         "m": 0.1,
         "alpha": 1.3,
         "beta": 0.9,

@@ -79,8 +79,8 @@ def test_detections_have_masks_and_labels_from_zero(model: FASAMaskRCNN) -> None
 def test_validation_losses_cover_all_rois_and_keep_the_prior(model: FASAMaskRCNN) -> None:
     before = model.fasa.mean.clone()
     loss_sum, count = model.eval().validation_losses(*_batch())
-    assert loss_sum.shape == count.shape == (len(COUNTS) + 1,)
-    assert int(count[2]) > 0
+    assert loss_sum.shape == count.shape == (1, len(COUNTS) + 1)
+    assert int(count[0, 2]) > 0
     assert torch.equal(model.fasa.mean, before)
 
 

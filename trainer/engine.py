@@ -179,12 +179,14 @@ class Trainer:
         return math.ceil(images / self.config.batch_size)
 
     def _train_epoch(self) -> None:
-        if self.model.fasa is not None:
-            self.model.fasa.set_epoch(self.at.epoch)
-        if self.at.batch == 0:
-            self.model.statistics.reset()
-            if self.config.schedule == "steps" and self.at.epoch in self.config.milestones:
-                self.recorder.learning_rate_step(step=self.at.step, epoch=self.at.epoch)
+        for stage in self.model.stages:
+            if stage.fasa is not None:
+                stage.fasa.set_epoch(self.at.epoch)
+            if self.at.batch == 0:
+                stage.statistics.reset()
+        is_milestone = self.config.schedule == "steps" and self.at.epoch in self.config.milestones
+        if self.at.batch == 0 and is_milestone:
+            self.recorder.learning_rate_step(step=self.at.step, epoch=self.at.epoch)
         self.model.train()
         batches = self._batches_in_epoch(self.at.epoch)
         loader = train_loader(
@@ -232,14 +234,14 @@ class Trainer:
         self.recorder.knobs(self.knobs.values(), step=self.at.step, epoch=self.at.epoch)
 
     def _adapt(self) -> None:
-        """The validation-loss pass, and FASA's decision on every probability.
+        """The validation-loss pass, and FASA's decision on every probability of every stage.
 
         A baseline runs the pass too, so that its validation losses can be compared.
         """
         self.model.eval()
-        num = len(self.data.categories) + 1
-        loss_sum = torch.zeros(num, dtype=torch.float64, device=self.device)
-        count = torch.zeros(num, dtype=torch.int64, device=self.device)
+        shape = len(self.model.stages), len(self.data.categories) + 1
+        loss_sum = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        count = torch.zeros(shape, dtype=torch.int64, device=self.device)
         loader = adaptation_loader(self.config, self.data.holdout, epoch=self.at.epoch)
         self._enter("validation")
         for batch in loader:
@@ -253,8 +255,15 @@ class Trainer:
             self.console.advance(total=len(loader))
         where = {"step": self.at.step, "epoch": self.at.epoch}
         self.recorder.validation(loss_sum, count, **where)
-        if self.model.fasa is not None:
-            self.recorder.adaptation(self.model.fasa.adapt(loss_sum, count), **where)
+        reports = [
+            stage.fasa.adapt(stage_sum, stage_count)
+            for stage, stage_sum, stage_count in zip(
+                self.model.stages, loss_sum, count, strict=True
+            )
+            if stage.fasa is not None
+        ]
+        if reports:
+            self.recorder.adaptation(reports, **where)
         self.recorder.snapshot(**where)
 
     def _evaluate(self) -> None:

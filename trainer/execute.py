@@ -92,13 +92,13 @@ def _build(
     device = _device(config)
     torch.manual_seed(config.seed)  # torchvision's samplers draw from torch's own generator
     model = build_model(config, class_counts=data.class_counts).to(device)
-    knobs = Knobs(config, model.fasa)
+    knobs = Knobs(config, [stage.fasa for stage in model.stages if stage.fasa is not None])
     control = RunControl(writer=writer, knobs=knobs, signals=signals)
     return Trainer(
         config=config,
         data=data,
         model=model,
-        optimizers=build_optimizers(config, model, model.classifier),
+        optimizers=build_optimizers(config, model, model.classifiers),
         evaluate=lambda done, between: evaluate_model(
             model, data, config, device=device, batch_done=done, between=between
         ),

@@ -38,10 +38,11 @@ _MEGABYTE = 1_000_000
 class FeatureProbe:
     """Writes the features of a run's probe objects, and of fixed virtual ones, to the run log.
 
-    Real: the classifier's input for the ground-truth box itself, in eval mode. Virtual (with FASA
-    alone): x = mu_c + sigma_c * eps (Eq. 3) with K eps a class that never change; a class without
-    a prior has none. The run itself notices nothing: no random number of torch's or FASA's is
-    drawn, no buffer changes, and the model gets its mode back.
+    Real: the classifier's input for the ground-truth box itself, in eval mode. Virtual (with
+    FASA alone): x = mu_c + sigma_c * eps (Eq. 3) with K eps a class that never change; a class
+    without a prior has none. In a cascade all of it is the first stage's, whose boxes are the
+    given ones. The run itself notices nothing: no random number of torch's or FASA's is drawn,
+    no buffer changes, and the model gets its mode back.
 
     What it costs is in the run log: `FEATURE_COSTS`. An attempt at a run prepares the objects once
     (chooses and reads them, makes their pictures), which is measured apart from the snapshots.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fasa_core.fasa import FASA
@@ -16,24 +16,24 @@ class Knobs:
 
     Args:
         config: the run's; it says where they stand at the start.
-        fasa: holds its own knobs; None for a baseline, which has none of them.
+        fasas: of every stage, each holds its own knobs, and all stand alike; none for a baseline.
 
     Attributes:
         learning_rate_factor: on every learning rate, over warm-up and schedule.
     """
 
-    def __init__(self, config: RunConfig, fasa: FASA | None) -> None:
+    def __init__(self, config: RunConfig, fasas: Sequence[FASA]) -> None:
         self._config = config
-        self._fasa = fasa
+        self._fasas = fasas
         self.learning_rate_factor = config.learning_rate_factor
 
     def values(self) -> dict[str, float]:
         """Every knob and where it stands."""
         values = {_LEARNING_RATE: self.learning_rate_factor}
-        if self._fasa is not None:
+        for fasa in self._fasas[:1]:
             for name in live_knobs():
                 if name != _LEARNING_RATE:
-                    values[name] = float(getattr(self._fasa, name))
+                    values[name] = float(getattr(fasa, name))
         return values
 
     def set(self, values: Mapping[str, Any]) -> dict[str, float]:
@@ -45,8 +45,8 @@ class Knobs:
         """
         checked = check_live(values, self._config)
         of_fasa = {name: value for name, value in checked.items() if name != _LEARNING_RATE}
-        if self._fasa is not None:
-            self._fasa.set_knobs(**of_fasa)
+        for fasa in self._fasas:
+            fasa.set_knobs(**of_fasa)
         self.learning_rate_factor = checked.get(_LEARNING_RATE, self.learning_rate_factor)
         return checked
 

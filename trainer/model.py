@@ -27,7 +27,7 @@ from trainer.class_statistics import ClassStatistics
 from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.config import ConfigError, RunConfig
 from trainer.roi_heads import BoxPredictor, FASARoIHeads, MaskPredictor
-from trainer.trainable_model import PreparedBoxes
+from trainer.trainable_model import PreparedBoxes, Stage
 
 _LEVELS = ["0", "1", "2", "3"]
 _STRIDES = (4, 8, 16, 32)  # of the levels
@@ -46,6 +46,8 @@ _PIXELS = {
 class FASAMaskRCNN(GeneralizedRCNN):
     """Mask R-CNN whose RoI heads carry FASA and a pass for validation losses.
 
+    As a stage it stands for the first one of its RoI heads.
+
     In training, `model(images, targets)` gives the losses, each under its own key; otherwise the
     detections of each image: boxes [n, 4], scores [n], labels [n] in 0..C-1, masks [n, 1, H, W].
     """
@@ -53,33 +55,39 @@ class FASAMaskRCNN(GeneralizedRCNN):
     roi_heads: FASARoIHeads
 
     @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages of the RoI heads."""
+        return self.roi_heads.stages
+
+    @property
+    def classifiers(self) -> nn.ModuleList:
+        """The classifier of every stage, for their common optimizer."""
+        return nn.ModuleList(stage.classifier for stage in self.stages)
+
+    @property
     def fasa(self) -> FASA | None:
         """Feature augmentation, or None for the baseline."""
-        return self.roi_heads.fasa
+        return self.stages[0].fasa
 
     @property
     def statistics(self) -> ClassStatistics:
         """Per-class sums of losses and scores, which training steps add to."""
-        return self.roi_heads.statistics
+        return self.stages[0].statistics
 
     @property
     def classifier(self) -> nn.Module:
         """The class branch of the box predictor, the only part virtual features train."""
-        classify: nn.Module = self.roi_heads.box_predictor.classify
-        return classify
+        return self.stages[0].classifier
 
     @property
     def weight_norms(self) -> Tensor:
         """[C] L2 norm of each class's classifier weights (the paper's Figure 4)."""
-        weight = self.roi_heads.box_predictor.classify.weight.detach()
-        norms: Tensor = weight[: self.roi_heads.num_classes].norm(dim=1)
-        return norms
+        return self.stages[0].weight_norms
 
     @property
     def classifier_bias(self) -> Tensor:
         """[C] bias of each class in the classifier."""
-        bias: Tensor = self.roi_heads.box_predictor.classify.bias.detach()
-        return bias[: self.roi_heads.num_classes]
+        return self.stages[0].classifier_bias
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """Losses in training, detections otherwise; see the class."""
@@ -92,7 +100,7 @@ class FASAMaskRCNN(GeneralizedRCNN):
     def validation_losses(
         self, images: list[Tensor], targets: list[dict[str, Tensor]], *, same_rois: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """Per-class sums of the classification loss and RoI counts, [C + 1] each.
+        """Per-class sums of the classification loss and RoI counts, [S, C + 1] each.
 
         Call it in eval mode: it uses test-time proposals and leaves prior and losses alone.
         `same_rois` samples the same RoIs of an image at every call.

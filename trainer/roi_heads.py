@@ -94,6 +94,31 @@ class FASARoIHeads(RoIHeads):
         self.smooth_l1_beta = smooth_l1_beta
         self.statistics = ClassStatistics(num_classes)
 
+    @property
+    def stages(self) -> list[FASARoIHeads]:
+        """The stages of the detector: these heads alone."""
+        return [self]
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The class branch of the box predictor, the only part virtual features train."""
+        classify: nn.Module = self.box_predictor.classify
+        return classify
+
+    @property
+    def weight_norms(self) -> Tensor:
+        """[C] L2 norm of each class's classifier weights (the paper's Figure 4)."""
+        weight: Any = self.box_predictor.classify.weight
+        norms: Tensor = weight.detach()[: self.num_classes].norm(dim=1)
+        return norms
+
+    @property
+    def classifier_bias(self) -> Tensor:
+        """[C] bias of each class in the classifier."""
+        bias: Any = self.box_predictor.classify.bias
+        values: Tensor = bias.detach()[: self.num_classes]
+        return values
+
     def forward(
         self,
         features: dict[str, Tensor],
@@ -222,7 +247,8 @@ class FASARoIHeads(RoIHeads):
         id, so that every epoch sees the same draw; else with torch's own generator.
 
         Returns:
-            [C + 1] float64 loss sums and [C + 1] int64 RoI counts; the last entry is background.
+            [1, C + 1] float64 loss sums and [1, C + 1] int64 RoI counts of this one stage; the last
+            entry is background.
         """
         theirs = _as_torchvision(targets)
         boxes = [target["boxes"] for target in theirs]
@@ -242,7 +268,7 @@ class FASARoIHeads(RoIHeads):
         losses = self.cls_loss.per_sample(self.box_predictor.classify(box_features), ours)
         loss_sum = torch.zeros(self.num_classes + 1, dtype=torch.float64, device=losses.device)
         loss_sum.index_add_(0, ours, losses.double())
-        return loss_sum, torch.bincount(ours, minlength=self.num_classes + 1)
+        return loss_sum[None], torch.bincount(ours, minlength=self.num_classes + 1)[None]
 
     def _sample_rois(self, labels: Tensor, seed: int | None) -> Tensor:
         """Indices of at most `batch_size_per_image` RoIs, positives first up to their share."""

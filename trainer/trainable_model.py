@@ -1,11 +1,11 @@
 """What the engine and the recorder need of a model: a detector, or a plain classifier in its place.
 
-Shape glossary: C foreground classes, N boxes of all images, d feature length.
+Shape glossary: S stages, C foreground classes, N boxes of all images, d feature length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,10 +35,8 @@ class PreparedBoxes:
         return sum(level.nbytes for level in self.maps)
 
 
-class TrainableModel(Protocol):
-    """A torch module whose classifier FASA can serve."""
-
-    training: bool
+class Stage(Protocol):
+    """A classifier with the FASA that serves it: Mask R-CNN has one, a cascade three."""
 
     @property
     def fasa(self) -> FASA | None:
@@ -49,6 +47,10 @@ class TrainableModel(Protocol):
         """Per-class sums that training steps add to."""
 
     @property
+    def classifier(self) -> nn.Module:
+        """The only part that virtual features train."""
+
+    @property
     def weight_norms(self) -> Tensor:
         """[C] L2 norm of each class's classifier weights (the paper's Figure 4)."""
 
@@ -56,13 +58,27 @@ class TrainableModel(Protocol):
     def classifier_bias(self) -> Tensor:
         """[C] bias of each class in the classifier."""
 
+
+class TrainableModel(Stage, Protocol):
+    """A torch module whose classifiers FASA can serve; as a stage it stands for its first one."""
+
+    training: bool
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """All stages, in the order in which they see an image."""
+
+    @property
+    def classifiers(self) -> nn.ModuleList:
+        """The classifier of every stage; they share an optimizer."""
+
     def __call__(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> Any:
         """In training mode, the losses (scalars), each under its own key."""
 
     def validation_losses(
         self, images: list[Tensor], targets: list[dict[str, Tensor]], *, same_rois: bool
     ) -> tuple[Tensor, Tensor]:
-        """Per-class sums of the classification loss and their counts, [C + 1] each.
+        """Per-class sums of the classification loss (float64) and counts (int64), [S, C + 1] each.
 
         `same_rois` asks for the same regions of an image at every call.
         """
@@ -74,10 +90,13 @@ class TrainableModel(Protocol):
         """
 
     def box_features(self, prepared: PreparedBoxes) -> Tensor:
-        """[N, d] the classifier's input for prepared boxes, in eval mode."""
+        """[N, d] the first stage's classifier's input for prepared boxes, in eval mode."""
 
     def judge(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Of features [N, d] the class predicted, C for background, and the loss for `labels`."""
+        """Of features [N, d] the class predicted, C for background, and the loss for `labels`.
+
+        Both are the first stage's.
+        """
 
     # Of every torch module
 
