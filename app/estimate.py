@@ -126,14 +126,15 @@ def _classes(config: RunConfig, sizes: Sizes, known: Sequence[Experience]) -> in
     return next((run.classes for run in known if same_data(config, run.config)), None)
 
 
-def pixels(config: RunConfig) -> float:
-    """Pixels of an input, of a photo with usual sides."""
-    shorter = min(config.image_min_size, config.image_max_size)
-    return shorter * min(config.image_max_size, ASPECT * shorter)
+def pixels(config: RunConfig, *, training: bool) -> float:
+    """Pixels of an input, of a photo with usual sides; in training the mean over its sizes."""
+    sides = (training and config.train_min_sizes) or (config.image_min_size,)
+    most = config.image_max_size
+    return float(np.mean([min(side, most) * min(most, ASPECT * side) for side in sides]))
 
 
 def _work(config: RunConfig) -> float:
-    return config.batch_size * pixels(config)
+    return config.batch_size * pixels(config, training=True)
 
 
 def _work_between(config: RunConfig, sizes: Sizes, run: Experience) -> float:
@@ -143,7 +144,7 @@ def _work_between(config: RunConfig, sizes: Sizes, run: Experience) -> float:
     else:
         known = run.config.data == "demo"
         own, before = sizes, demo_sizes(run.config.demo_classes) if known else Sizes()
-    ratio = pixels(config) / pixels(run.config)
+    ratio = pixels(config, training=False) / pixels(run.config, training=False)
     images = _judged(config, own), _judged(run.config, before)
     if images[0] and images[1]:
         return ratio * images[0] / images[1]

@@ -20,18 +20,22 @@ MOST_ROWS = 2000  # of one curve that are read
 
 # What makes an epoch as long as another one's.
 DATA_KNOBS = (
-    "data", "demo_classes", "annotations", "images", "holdout_annotations", "holdout_images",
-    "holdout_share", "adapt_on", "train_sampler", "repeat_threshold", "repeat_rounding",
+    "data", "demo_classes", "data_folder", "coco_lt_list", "annotations", "images",
+    "holdout_annotations", "holdout_images", "holdout_share", "adapt_on", "skip_unannotated",
+    "train_sampler", "repeat_threshold", "repeat_rounding",
 )  # fmt: skip
 # What decides how long a step takes, beside batch and image size, which are scaled by.
 COST_KNOBS = (
-    "device", "backbone", "trainable_layers", "threads", "workers", "fasa", "rois_per_image",
-    "rpn_batch", "proposals_train", "proposals_test", "fpn_channels", "feature_dim", "mask_layers",
-    "mask_channels", "class_agnostic_box", "class_agnostic_mask", "optimizer", "data",
-    "detections_per_image", "validation_pipeline",
+    "device", "processes", "precision", "channels_last", "compile", "detector", "backbone",
+    "trainable_layers", "threads", "workers", "fasa", "rois_per_image", "rpn_batch",
+    "rpn_candidates_train", "rpn_candidates_test", "proposals_train", "proposals_test",
+    "fpn_channels", "feature_dim", "mask_layers", "mask_channels", "class_agnostic_box",
+    "class_agnostic_mask", "optimizer", "data", "detections_per_image", "validation_pipeline",
 )  # fmt: skip
 # A run that differs in one of these teaches nothing about time.
-INCOMPARABLE = ("device", "backbone", "trainable_layers")
+INCOMPARABLE = (
+    "device", "processes", "precision", "detector", "backbone", "trainable_layers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

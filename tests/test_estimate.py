@@ -89,11 +89,19 @@ def test_time_is_steps_times_pace_and_pauses() -> None:
     assert "scaled" not in found.seconds_basis
 
 
+def test_multi_scale_training_counts_as_the_mean_of_its_sizes() -> None:
+    config = RunConfig(train_min_sizes=(120, 240), image_min_size=300, image_max_size=360)
+    assert pixels(config, training=True) == (120 * 160 + 240 * 320) / 2
+    assert pixels(config, training=False) == 300 * 360
+
+
 def test_time_is_scaled_by_batch_and_pixels_and_said_to_be_less_sure() -> None:
     config = RunConfig(batch_size=20, epochs=12, image_min_size=320, image_max_size=320)
     found = estimated(config, experience())
     near = estimated(RunConfig(batch_size=10), experience())
-    assert pixels(config) == 4 * pixels(RunConfig()) == 320 * 320
+    for training in (True, False):
+        own, default = pixels(config, training=training), pixels(RunConfig(), training=training)
+        assert own == 4 * default == 320 * 320
     assert found.steps == 12 * 5
     assert found.seconds is not None
     assert near.seconds is not None
