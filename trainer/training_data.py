@@ -126,15 +126,14 @@ def train_loader(
     config: RunConfig, train: DetectionDataset, *, epoch: int, skip_batches: int = 0
 ) -> DataLoader:
     """The batches of an epoch from number `skip_batches` on: (images, targets)."""
-    indices = train_indices(config, train, epoch=epoch)[skip_batches * config.batch_size :]
-    view = EpochView(train, seed=config.seed, epoch=epoch, flip_probability=config.flip_probability)
-    return _loader(config, Subset(view, indices))
+    view = _as_trained(config, train, train_indices(config, train, epoch=epoch), epoch=epoch)
+    return _loader(config, Subset(view, range(skip_batches * config.batch_size, len(view))))
 
 
 def adaptation_loader(config: RunConfig, holdout: DetectionDataset, *, epoch: int) -> DataLoader:
     """The batches of the validation-loss pass: the same images in every epoch.
 
-    They are flipped only where `validation_pipeline` is that of training.
+    They are flipped, and of changing size, only where `validation_pipeline` is that of training.
     """
     indices: Sequence[int] = range(len(holdout))
     if config.validation_sampler == "repeat_factor":
@@ -142,9 +141,24 @@ def adaptation_loader(config: RunConfig, holdout: DetectionDataset, *, epoch: in
             holdout.image_categories, holdout.num_classes, config.repeat_threshold
         )
         indices = epoch_indices(factors, epoch=0, seed=config.seed, rounding="ceil")
-    flips = config.flip_probability if config.validation_pipeline == "train" else 0.0
-    view = EpochView(holdout, seed=config.seed, epoch=epoch, flip_probability=flips)
-    return _loader(config, Subset(view, indices))
+    if config.validation_pipeline == "train":
+        return _loader(config, _as_trained(config, holdout, indices, epoch=epoch))
+    return _loader(config, EpochView(holdout, seed=0, epoch=0, order=indices, flip_probability=0.0))
+
+
+def _as_trained(
+    config: RunConfig, dataset: DetectionDataset, order: Sequence[int], *, epoch: int
+) -> EpochView:
+    """The images of `order` as training sees them: a rank or a resumed run takes a part of it."""
+    return EpochView(
+        dataset,
+        seed=config.seed,
+        epoch=epoch,
+        order=order,
+        flip_probability=config.flip_probability,
+        min_sizes=config.train_min_sizes,
+        max_size=config.image_max_size,
+    )
 
 
 def evaluation_loader(config: RunConfig, test: DetectionDataset) -> DataLoader:
