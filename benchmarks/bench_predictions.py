@@ -9,6 +9,7 @@ time also chooses the images and stores their pictures; it is timed apart.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import sys
 import tempfile
@@ -19,7 +20,6 @@ from pathlib import Path
 import torch
 
 from trainer.config import RunConfig
-from trainer.evaluation import Record
 from trainer.inference import evaluate_model
 from trainer.model import build_model
 from trainer.predictions import LEAST_SCORE, MOST_DETECTIONS, PredictionGallery
@@ -49,10 +49,8 @@ def measure(
             result = evaluate_model(model, data, config, device=torch.device("cpu"))
             evaluations.append(time.perf_counter() - started)
             assert result is not None
-            raised: list[Record] = [
-                {**record, "score": LEAST_SCORE + (1 - LEAST_SCORE) * record["score"]}
-                for record in result.records
-            ]
+            scores = LEAST_SCORE + (1 - LEAST_SCORE) * result.records.scores
+            raised = dataclasses.replace(result.records, scores=scores)
             started = time.perf_counter()
             gallery.record(raised, step=epoch + 1, epoch=epoch)
             keeping.append(time.perf_counter() - started)

@@ -17,7 +17,7 @@ from pycocotools import mask as rle_masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from trainer import evaluation
+from trainer import evaluation, matching
 from trainer.evaluation import evaluate_detections
 
 # The oracle
@@ -120,13 +120,14 @@ def without_boxes(records: list[Table]) -> list[Table]:
 @given(
     seed=st.integers(0, 2**32 - 1),
     cap=st.sampled_from([2, 5, 300]),
-    group=st.sampled_from([1, 40, 20_000]),
+    at_once=st.sampled_from([1, 40, 500_000]),
 )
 def test_equals_the_lvis_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, cap: int, group: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, cap: int, at_once: int
 ) -> None:
     monkeypatch.setattr(np, "float", float, raising=False)  # the lvis package still asks for it
-    monkeypatch.setattr(evaluation, "_PAIRS_AT_ONCE", group)
+    monkeypatch.setattr(matching, "_OVERLAPS_AT_ONCE", at_once)
+    monkeypatch.setattr(matching, "_CELLS_AT_ONCE", at_once)
     content, records = random_case(seed, images=10, categories=6, federated=True)
     if not records:
         return  # the lvis package cannot evaluate nothing

@@ -22,6 +22,7 @@ from pycocotools import mask as rle_masks
 
 from data.detection import DetectionDataset
 from trainer.config import RunConfig
+from trainer.detections import Detections
 from trainer.predictions import PredictionGallery, choose_images
 from trainer.run_log.commands import queue_run
 from trainer.run_log.reader import RunLogReader
@@ -72,7 +73,7 @@ class Bench:
                 run_id=self.run,
             )  # fmt: skip
             for number, records in enumerate(evaluations):
-                gallery.record(records, step=10 * number + 10, epoch=number)
+                gallery.record(Detections.of(records), step=10 * number + 10, epoch=number)
         return RunLogReader(self.path)
 
 

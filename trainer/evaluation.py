@@ -1,112 +1,46 @@
-"""Average precision of boxes and masks as LVIS and COCO define it, and what it is computed from.
+"""Average precision and recall of boxes and masks as LVIS and COCO define them.
 
 Shapes:
-    N: detections of one image.
-    H, W: height and width of that image in pixels.
-    C: classes. A label is 0..C-1; `category_ids[label]` is the id the annotation file uses.
-    K: categories evaluated together.  T: IoU thresholds (10).  R: recall points (101).
+    D: detections.  C: classes. A label is 0..C-1; `category_ids[label]` is the file's id.
+    K: categories of the annotation file.  T: IoU thresholds (10).  R: recall points (101).
     A: object areas (4: all, small, medium, large).
 
 Every figure is in percent. Average precision is the mean over classes of the precision at IoU 0.50,
 0.55 ... 0.95, interpolated at 101 recall points, as in the evaluation code of COCO and LVIS v1.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from faster_coco_eval.core.coco import COCO
-from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 from pycocotools import mask as rle_masks
-from torch import Tensor
 
-Record = dict[str, Any]
-"""One detection in the published results format of LVIS and COCO: `image_id`, `category_id`, `bbox`
-(x, y, width, height in pixels), `score`, `segmentation` (compressed run lengths)."""
+from trainer.average_precision import Curves, Matches, curves_by_category, pooled_precision
+from trainer.detections import Detections, MaskColumn
+from trainer.ground_truth import FREQUENCIES, GroundTruth, among
+from trainer.matching import (
+    AREAS,
+    IGNORED,
+    UNMATCHED,
+    Outcomes,
+    match,
+    outside,
+    overlaps_of,
+)
 
-_GEOMETRY = {"bbox": "bbox", "segm": "segmentation"}
-_FREQUENCIES = ("r", "c", "f")
-_AREAS = {"all": 0, "small": 1, "medium": 2, "large": 3}
-_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+FIXED_DETECTIONS = 10_000
+"""Of each class over the whole test set that AP_fixed and AP_pool count (Dave et al., "Evaluating
+Large-Vocabulary Object Detectors", 2021)."""
 
-# The library keeps a Python object for every pair of image and category it is given at once. LVIS
-# has 20,000 x 1,203 of them, so categories are taken in groups of about this many pairs: a third of
-# the time and a quarter of the memory at 1,000 images.
-_PAIRS_AT_ONCE = 20_000
+_MASKS_AT_ONCE = 255  # pycocotools' area takes no more with NumPy 2
 
-
-class DetectionCollector:
-    """Keeps detections as compressed json records, so that memory does not grow with image size.
-
-    Args:
-        category_ids: int[C], the annotation file's id of each class index.
-    """
-
-    def __init__(self, category_ids: Sequence[int]) -> None:
-        self._category_ids = [int(category_id) for category_id in category_ids]
-        self.records: list[Record] = []
-
-    def add(
-        self, image_id: int, *, boxes: Tensor, scores: Tensor, labels: Tensor, masks: Tensor
-    ) -> None:
-        """Keep the detections of one image; may be called several times for parts of an image.
-
-        Args:
-            image_id: the annotation file's id of the image.
-            boxes: float[N, 4], corners x0, y0, x1, y1 in pixels of the original image.
-            scores: float[N].
-            labels: int[N], 0..C-1.
-            masks: bool[N, H, W], in the original image's size.
-
-        Raises:
-            ValueError: the four tensors disagree on N, or a label is not a class.
-        """
-        count = len(boxes)
-        if not len(scores) == len(labels) == len(masks) == count:
-            raise ValueError(
-                f"boxes, scores, labels and masks of an image must have one length, got {count}, "
-                f"{len(scores)}, {len(labels)} and {len(masks)}: pass the same detections to all."
-            )
-        if count == 0:
-            return
-        for label in (int(labels.min()), int(labels.max())):
-            if not 0 <= label < len(self._category_ids):
-                raise ValueError(
-                    f"A detection's label must be one of {len(self._category_ids)} classes from 0 "
-                    f"on, got {label}: leave the background out before collecting."
-                )
-        corners = boxes.detach().to("cpu", torch.float64)
-        sizes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
-        for label, box, score, mask in zip(
-            labels.tolist(), sizes.tolist(), scores.tolist(), _run_lengths(masks), strict=True
-        ):
-            self.records.append(
-                {
-                    "image_id": int(image_id),
-                    "category_id": self._category_ids[label],
-                    "bbox": box,
-                    "score": score,
-                    "segmentation": mask,
-                }
-            )
-
-
-def _run_lengths(masks: Tensor) -> list[dict[str, Any]]:
-    """bool[N, H, W] -> N run-length codes that json can hold, in one call for all N."""
-    # The encoder wants uint8[H, W, N] with the rows running fastest: the transposed view of
-    # [N, W, H] in memory.
-    columns = masks.detach().to("cpu", torch.uint8).transpose(1, 2).contiguous().numpy()
-    codes: list[dict[str, Any]] = rle_masks.encode(columns.transpose(2, 1, 0))
-    return [
-        {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
-        for code in codes
-    ]
+Between = Callable[[], None]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -114,16 +48,17 @@ class EvaluationResult:
     """What `evaluate_detections` found.
 
     Attributes:
-        metrics: percent, under "bbox/AP", "bbox/AP50", "bbox/AP75", "bbox/AP_r", "bbox/AP_c",
-            "bbox/AP_f", "bbox/AP_small", "bbox/AP_medium", "bbox/AP_large", and the same for
-            "segm/...". A figure with no ground truth to average over is left out.
+        metrics: percent, under "bbox/NAME" and "segm/NAME", where NAME is AP, AP50, AP75,
+            AP_small, AP_medium, AP_large, AR, AR_small, AR_medium, AR_large; AP_r, AP_c, AP_f with
+            letters; AP_fixed and AP_pool, each also with _r, _c and _f, of a federated file; AP_1
+            to AP_4 with bins. A figure with no ground truth to average over is left out.
         per_class: "bbox" and "segm" -> float32[C], percent, NaN for a class without ground truth.
         records: the detections it was computed from.
     """
 
     metrics: dict[str, float]
     per_class: dict[str, npt.NDArray[np.float32]]
-    records: Sequence[Mapping[str, Any]]
+    records: Detections
 
 
 def evaluate_detections(
@@ -133,8 +68,10 @@ def evaluate_detections(
     *,
     federated: bool,
     max_detections: int = 300,
+    fixed_detections: int = FIXED_DETECTIONS,
     frequencies: Sequence[str] | None = None,
-    between: Callable[[], None] = lambda: None,
+    bins: Sequence[int] | None = None,
+    between: Between = lambda: None,
 ) -> EvaluationResult:
     """Average precision of `records` against an annotation file; `records` stay as they are.
 
@@ -149,237 +86,224 @@ def evaluate_detections(
             categories. False is COCO's: every category is known everywhere, and `max_detections`
             holds per image and category.
         max_detections: 300 for LVIS, 100 for COCO.
+        fixed_detections: of each class over all images, for AP_fixed and AP_pool. These know no
+            limit per image: they mean what their authors mean when `records` have none either.
         frequencies: C letters r, c or f, for AP_r, AP_c and AP_f; by default the file's own
             letters. A file without them gives no such figures.
-        between: called after each group of categories, about every second; it may raise.
+        bins: C numbers 1..4 for AP_1 to AP_4, as `data.coco_lt.instance_bin` gives them.
+        between: called about every second; it may raise.
 
     Raises:
         ValueError: unreadable file, unknown image, unknown letter, record without geometry.
         OSError: the file cannot be opened.
     """
-    if max_detections < 1:
-        raise ValueError(
-            f"max_detections must be at least 1, got {max_detections}: LVIS counts 300, COCO 100."
-        )
-    truth = _GroundTruth.read(Path(annotations_path), federated=federated)
-    letters = truth.letters()
+    for name, limit in (("max_detections", max_detections), ("fixed_detections", fixed_detections)):
+        if limit < 1:
+            raise ValueError(
+                f"{name} must be at least 1, got {limit}: LVIS counts 300 an image, COCO 100, "
+                f"AP_fixed {FIXED_DETECTIONS} a class."
+            )
+    truth = GroundTruth.read(Path(annotations_path), federated=federated)
+    found = Detections.of(records)
+    letters = dict(truth.letters)
     if frequencies is not None:
         letters |= dict(zip(category_ids, frequencies, strict=True))
-    _check(records, truth, letters)
-    kept = list(records)
-    if federated:
-        kept = truth.judgeable(_best_of_each_image(kept, max_detections))
-    result = EvaluationResult(metrics={}, per_class={}, records=records)
-    for kind, geometry in _GEOMETRY.items():
-        if any(geometry not in record for record in kept):
+    bin_of = dict(zip(category_ids, bins, strict=True)) if bins is not None else {}
+    groups = _Groups.of(truth, _checked(letters), bin_of)
+    chosen = _chosen(found, truth, max_detections, fixed_detections)
+    result = EvaluationResult(metrics={}, per_class={}, records=found)
+    for kind, geometry in (("bbox", found.boxes), ("segm", found.masks)):
+        if geometry is None:
             continue
-        precision = _precision(truth, kept, kind, max_detections, between)
-        result.metrics.update(_summary(kind, precision, truth.category_ids, letters))
-        result.per_class[kind] = _per_class(precision, truth.category_ids, category_ids)
+        counted, matches = _matches(geometry, found.scores, chosen, truth, between)
+        curves = curves_by_category(matches, counted.capped, between)
+        figures = _figures(curves, groups)
+        if federated:
+            figures |= _fixed_figures(matches, counted, curves, groups, between)
+        result.metrics.update({f"{kind}/{name}": value for name, value in figures.items()})
+        result.per_class[kind] = _per_class(curves, truth.category_ids, category_ids)
     return result
 
 
-@dataclass(frozen=True)
-class _GroundTruth:
-    """An annotation file, its annotations sorted by category."""
-
-    images: dict[int, Record]
-    categories: dict[int, Record]
-    by_category: Mapping[int, list[Record]]
-    federated: bool
-
-    @classmethod
-    def read(cls, path: Path, *, federated: bool) -> "_GroundTruth":
-        with path.open(encoding="utf-8") as file:
-            try:
-                content = json.load(file)
-                tables = [content[name] for name in ("images", "categories", "annotations")]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path.name} must be a complete LVIS or COCO json with images, categories and "
-                    f"annotations, got {error!r}: fetch or write the file again."
-                ) from error
-        images, categories, annotations = tables
-        by_category: dict[int, list[Record]] = defaultdict(list)
-        for number, annotation in enumerate(annotations, start=1):
-            # The LVIS code reads no annotation of area 0. An id of 0 means "unmatched" to the
-            # matcher, so ids are given anew.
-            if annotation["area"] > 0 or not federated:
-                fields = ("image_id", "category_id", "area", "bbox", "segmentation", "iscrowd")
-                kept = {name: annotation[name] for name in fields if name in annotation}
-                by_category[annotation["category_id"]].append(kept | {"id": number})
-        return cls(
-            images={image["id"]: image for image in images},
-            categories={category["id"]: category for category in categories},
-            by_category=by_category,
-            federated=federated,
-        )
-
-    @property
-    def category_ids(self) -> list[int]:
-        return sorted(self.categories)
-
-    def judgeable(self, records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """The records whose category is known to be in its image, or known not to be."""
-        # The library drops the others too, but fails on an image where nothing else is left.
-        known = {
-            image_id: set(image.get("neg_category_ids", ()))
-            for image_id, image in self.images.items()
-        }
-        for category_id, annotations in self.by_category.items():
-            for annotation in annotations:
-                known[annotation["image_id"]].add(category_id)
-        return [record for record in records if record["category_id"] in known[record["image_id"]]]
-
-    def letters(self) -> dict[int, str]:
-        known = self.categories.values()
-        return {entry["id"]: entry["frequency"] for entry in known if "frequency" in entry}
-
-
-def _check(
-    records: Sequence[Mapping[str, Any]], truth: _GroundTruth, letters: Mapping[int, str]
-) -> None:
+def _checked(letters: Mapping[int, str]) -> Mapping[int, str]:
     for category_id, letter in letters.items():
-        if letter not in _FREQUENCIES:
+        if letter not in FREQUENCIES:
             raise ValueError(
                 f"A category's frequency must be r, c or f, got {letter!r} for category "
                 f"{category_id}: mend the annotation file."
             )
-    for record in records:
-        if record["image_id"] not in truth.images:
-            raise ValueError(
-                f"A detection's image must be in the annotation file, got image id "
-                f"{record['image_id']}: evaluate against the file the images came from."
-            )
-        if not any(geometry in record for geometry in _GEOMETRY.values()):
-            raise ValueError(
-                f"A detection needs a bbox or a segmentation, got the fields {sorted(record)}: "
-                "use the results format of LVIS."
-            )
+    return letters
 
 
-def _best_of_each_image(
-    records: Sequence[Mapping[str, Any]], count: int
-) -> list[Mapping[str, Any]]:
-    """The `count` highest scores of every image, over all categories; of equals the first stay."""
-    by_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for record in records:
-        by_image[record["image_id"]].append(record)
-    return [
-        record
-        for same_image in by_image.values()
-        for record in sorted(same_image, key=lambda entry: -entry["score"])[:count]
-    ]
+@dataclass(frozen=True)
+class _Groups:
+    """Sets of categories to average over, bool[K] each: by letter, and by instance bin."""
+
+    by_letter: dict[str, Bools]
+    by_bin: dict[int, Bools]
+
+    @classmethod
+    def of(
+        cls, truth: GroundTruth, letters: Mapping[int, str], bins: Mapping[int, int]
+    ) -> "_Groups":
+        ids = truth.category_ids.tolist()
+        return cls(
+            {letter: np.array([letters.get(c) == letter for c in ids]) for letter in FREQUENCIES},
+            {number: np.array([bins.get(c) == number for c in ids]) for number in (1, 2, 3, 4)},
+        )
 
 
-def _precision(
-    truth: _GroundTruth,
-    records: Sequence[Mapping[str, Any]],
-    kind: str,
-    max_detections: int,
-    between: Callable[[], None],
-) -> npt.NDArray[np.float64]:
-    """float64[T, R, K, A] for all categories of the file, ascending by id; -1: no ground truth."""
-    by_category: dict[int, list[Record]] = defaultdict(list)
-    for number, record in enumerate(records, start=1):
-        detection = _detection(record, kind, number)
-        # The LVIS code reads no annotation of area 0, and a detection is one too.
-        if detection["area"] > 0 or not truth.federated:
-            by_category[record["category_id"]].append(detection)
-    blocks = []
-    for group in _category_groups(truth.category_ids, len(truth.images)):
-        truths = [entry for member in group for entry in truth.by_category.get(member, [])]
-        found = [entry for member in group for entry in by_category.get(member, [])]
-        blocks.append(_evaluate_group(truth, group, truths, found, kind, max_detections))
-        between()
-    return np.concatenate(blocks, axis=2)
+@dataclass(frozen=True)
+class _Chosen:
+    """The detections that count, by pair of image and category and best first within one.
+
+    Attributes:
+        rows: int64[D], among all detections.
+        pairs: int64[D], ascending.
+        capped: bool[D], those within `max_detections`.
+        fixed: bool[D], those within `fixed_detections`.
+    """
+
+    rows: Integers
+    pairs: Integers
+    capped: Bools
+    fixed: Bools
+
+    def only(self, these: Bools) -> "_Chosen":
+        return _Chosen(self.rows[these], self.pairs[these], self.capped[these], self.fixed[these])
 
 
-def _category_groups(category_ids: Sequence[int], images: int) -> Iterator[Sequence[int]]:
-    size = max(1, _PAIRS_AT_ONCE // max(1, images))
-    for start in range(0, len(category_ids), size):
-        yield category_ids[start : start + size]
+def _chosen(
+    found: Detections, truth: GroundTruth, max_detections: int, fixed_detections: int
+) -> _Chosen:
+    """Limits come first, as in the LVIS code; then what the truth cannot judge is dropped.
+
+    A limit keeps the best of every pair. What it drops there comes after what it keeps, so one
+    matching holds for all limits.
+    """
+    if not np.isfinite(found.scores).all():
+        raise ValueError(
+            "Every detection's score must be a number, got one that is not: leave it out."
+        )
+    pairs = truth.pairs_of(found.image_ids, found.category_ids)
+    limited = found.image_ids if truth.federated else pairs
+    capped = _best_of_each(limited, found.scores, max_detections)
+    fixed = _best_of_each(found.category_ids, found.scores, fixed_detections)
+    known = pairs >= 0
+    if truth.judged is not None:
+        known &= among(pairs, truth.judged)
+    rows = np.flatnonzero(known & (capped | (fixed & truth.federated)))
+    rows = rows[np.lexsort((-found.scores[rows], pairs[rows]))]
+    return _Chosen(rows, pairs[rows], capped[rows], fixed[rows])
 
 
-def _detection(record: Mapping[str, Any], kind: str, number: int) -> Record:
-    """The record with the fields the matcher reads; `area` is the mask's for masks."""
-    geometry = record[_GEOMETRY[kind]]
-    area = geometry[2] * geometry[3] if kind == "bbox" else float(rle_masks.area(geometry))
-    return {
-        "id": number,
-        "image_id": record["image_id"],
-        "category_id": record["category_id"],
-        "score": record["score"],
-        "area": area,
-        "iscrowd": 0,
-        _GEOMETRY[kind]: geometry,
-    }
+def _best_of_each(groups: Integers, scores: Floats, count: int) -> Bools:
+    """bool[D]: the `count` highest scores of every group; of equals the first stay."""
+    kept = np.ones(len(groups), dtype=bool)
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if (sizes > count).any():
+        order = np.lexsort((-scores, group))
+        first = np.cumsum(sizes) - sizes
+        kept[order[np.arange(len(order)) - first[group[order]] >= count]] = False
+    return kept
 
 
-def _evaluate_group(
-    truth: _GroundTruth,
-    group: Sequence[int],
-    truths: list[Record],
-    found: list[Record],
-    kind: str,
-    max_detections: int,
-) -> npt.NDArray[np.float64]:
-    """float64[T, R, K, A] of one group of categories; categories do not influence each other."""
-    # An image without truth or detections of these categories adds nothing.
-    image_ids = sorted({entry["image_id"] for entry in (*truths, *found)})
-    if not image_ids:
-        return np.full((len(_THRESHOLDS), 101, len(group), len(_AREAS)), -1.0)
-    images = [truth.images[image_id] for image_id in image_ids]
-    # The library asks for a letter, but the groups r, c, f are averaged here, over all categories.
-    categories = [{"id": category_id, "frequency": "f"} for category_id in group]
-    tables = {"images": images, "categories": categories}
-    evaluation = COCOeval_faster(
-        COCO(tables | {"annotations": truths}, print_function=_silent),
-        COCO(tables | {"annotations": found}, print_function=_silent),
-        kind,
-        print_function=_silent,
-        lvis_style=truth.federated,
+def _matches(
+    geometry: Floats | MaskColumn,
+    scores: Floats,
+    chosen: _Chosen,
+    truth: GroundTruth,
+    between: Between,
+) -> tuple[_Chosen, Matches]:
+    """What became of the chosen detections, and which of them have an area at all."""
+    areas = _areas(geometry, chosen.rows, between)
+    if truth.federated:  # the LVIS code reads no annotation of area 0, and a detection is one too
+        chosen, areas = chosen.only(areas > 0), areas[areas > 0]
+    overlaps = overlaps_of(geometry, chosen.rows, chosen.pairs, truth, between)
+    outcomes = match(overlaps, chosen.pairs, truth, between)
+    _forgive(outcomes, outside(areas) | among(chosen.pairs, truth.partial))
+    k = len(truth.category_ids)
+    to_find = ~(truth.ignored | outside(truth.areas))
+    of_category = truth.categories_of(truth.pairs)
+    positives = [np.bincount(of_category[row], minlength=k) for row in to_find]
+    return chosen, Matches(
+        outcomes=outcomes,
+        categories=truth.categories_of(chosen.pairs),
+        images=truth.images_of(chosen.pairs),
+        scores=scores[chosen.rows],
+        positives=np.stack(positives, axis=1),
     )
-    evaluation.params.maxDets = [max_detections]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    precision: npt.NDArray[np.float64] = evaluation.eval["precision"][..., 0]
-    return precision
 
 
-def _silent(*_: object) -> None:
-    """In the place of the library's print function."""
+def _forgive(outcomes: Outcomes, forgiven: Bools) -> None:
+    """Ignore unmatched detections where `forgiven`, bool[A, D]."""
+    for row, free in zip(outcomes, forgiven, strict=True):
+        row[(row == UNMATCHED) & free] = IGNORED
 
 
-def _summary(
-    kind: str,
-    precision: npt.NDArray[np.float64],
-    evaluated: Sequence[int],
-    letters: Mapping[int, str],
-) -> dict[str, float]:
-    every_size = precision[..., _AREAS["all"]]
+def _areas(geometry: Floats | MaskColumn, rows: Integers, between: Between) -> Floats:
+    """float64[D], pixels: of a box, or of a mask itself."""
+    if not isinstance(geometry, MaskColumn):
+        boxes = geometry[rows]
+        return np.asarray(boxes[:, 2] * boxes[:, 3])
+    areas = np.empty(len(rows))
+    for start in range(0, len(rows), _MASKS_AT_ONCE):
+        part = slice(start, start + _MASKS_AT_ONCE)
+        areas[part] = rle_masks.area(geometry.codes(rows[part]))
+        if start % (100 * _MASKS_AT_ONCE) == 0:
+            between()
+    return areas
+
+
+def _figures(curves: Curves, groups: _Groups) -> dict[str, float]:
+    every_size = curves.precision[..., AREAS["all"]]
     parts = {"AP": every_size, "AP50": every_size[:1], "AP75": every_size[5:6]}
-    for letter in _FREQUENCIES:
-        members = [k for k, member in enumerate(evaluated) if letters.get(member) == letter]
+    for letter, members in groups.by_letter.items():
         parts[f"AP_{letter}"] = every_size[:, :, members]
-    for name in ("small", "medium", "large"):
-        parts[f"AP_{name}"] = precision[..., _AREAS[name]]
+    for number, members in groups.by_bin.items():
+        parts[f"AP_{number}"] = every_size[:, :, members]
+    parts["AR"] = curves.recall[..., AREAS["all"]]
+    for size in ("small", "medium", "large"):
+        parts[f"AP_{size}"] = curves.precision[..., AREAS[size]]
+        parts[f"AR_{size}"] = curves.recall[..., AREAS[size]]
+    return _means(parts)
+
+
+def _fixed_figures(
+    matches: Matches, counted: _Chosen, curves: Curves, groups: _Groups, between: Between
+) -> dict[str, float]:
+    """AP_fixed and AP_pool; `curves` are those of the detections within the limit per image."""
+    if not np.array_equal(counted.capped, counted.fixed):
+        curves = curves_by_category(matches, counted.fixed, between)
+    every_size = curves.precision[..., AREAS["all"]]
+    everything = np.ones(every_size.shape[2], dtype=bool)
+    parts = {}
+    for name, members in {"": everything, **groups.by_letter}.items():
+        suffix = f"_{name}" if name else ""
+        parts[f"AP_fixed{suffix}"] = every_size[:, :, members]
+        parts[f"AP_pool{suffix}"] = pooled_precision(matches, counted.fixed, members)
+        between()
+    return _means(parts)
+
+
+def _means(parts: Mapping[str, Floats]) -> dict[str, float]:
+    """Percent; what has no ground truth to average over is left out."""
     return {
-        f"{kind}/{name}": 100.0 * float(part[part > -1].mean())
+        name: 100.0 * float(part[part > -1].mean())
         for name, part in parts.items()
         if (part > -1).any()
     }
 
 
 def _per_class(
-    precision: npt.NDArray[np.float64], evaluated: Sequence[int], category_ids: Sequence[int]
+    curves: Curves, evaluated: Integers, category_ids: Sequence[int]
 ) -> npt.NDArray[np.float32]:
     """float32[C], percent: the mean over T and R; NaN for a class without ground truth."""
-    position = {category_id: k for k, category_id in enumerate(evaluated)}
+    position = {category_id: k for k, category_id in enumerate(evaluated.tolist())}
     values = np.full(len(category_ids), np.nan, dtype=np.float32)
     for label, category_id in enumerate(category_ids):
         if category_id in position:
-            part = precision[:, :, position[category_id], _AREAS["all"]]
+            part = curves.precision[:, :, position[category_id], AREAS["all"]]
             if (part > -1).any():
                 values[label] = 100.0 * part[part > -1].mean()
     return values

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 
 from trainer.config import RunConfig
-from trainer.evaluation import DetectionCollector, EvaluationResult, evaluate_detections
+from trainer.detections import DetectionCollector
+from trainer.evaluation import EvaluationResult, evaluate_detections
 from trainer.model import FASAMaskRCNN
 from trainer.training_data import TrainingData, evaluation_loader
 

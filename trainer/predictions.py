@@ -18,6 +18,7 @@ from PIL import Image
 
 from data.detection import DetectionDataset, ImageAnnotation
 from trainer.config import RunConfig
+from trainer.detections import Detections
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.writer import RunLogWriter
 from trainer.training_data import TrainingData
@@ -57,11 +58,11 @@ class PredictionGallery:
         self._run_id = run_id
         self._indices: dict[int, int] | None = None  # image id -> image_index
 
-    def record(self, records: Sequence[Mapping[str, Any]], *, step: int, epoch: int) -> None:
+    def record(self, records: Detections, *, step: int, epoch: int) -> None:
         """Write what one evaluation found; the first call of a process also names the images.
 
         Args:
-            records: all its detections, in the results format of `evaluation.Record`.
+            records: all its detections.
             step: training steps done.
             epoch: the epoch at work.
 
@@ -73,8 +74,8 @@ class PredictionGallery:
         if not self._indices:
             return
         found: dict[int, list[Mapping[str, Any]]] = {image_id: [] for image_id in self._indices}
-        for record in records:
-            if record["image_id"] in found and record["score"] >= LEAST_SCORE:
+        for record in records.of_images(self._indices):
+            if record["score"] >= LEAST_SCORE:
                 found[record["image_id"]].append(record)
         label_of = {category.id: category.index for category in self._data.categories}
         rows = [
