@@ -20,9 +20,9 @@ MOST_ROWS = 2000  # of one curve that are read
 
 # What makes an epoch as long as another one's.
 DATA_KNOBS = (
-    "data", "demo_classes", "data_folder", "coco_lt_list", "annotations", "images",
-    "holdout_annotations", "holdout_images", "holdout_share", "adapt_on", "skip_unannotated",
-    "train_sampler", "repeat_threshold", "repeat_rounding",
+    "data", "demo_classes", "data_folder", "coco_lt_list", "coco_lt_part",
+    "annotations", "images", "holdout_annotations", "holdout_images", "holdout_share", "adapt_on",
+    "skip_unannotated", "train_sampler", "repeat_threshold", "repeat_rounding",
 )  # fmt: skip
 # What decides how long a step takes, beside batch and image size, which are scaled by.
 COST_KNOBS = (

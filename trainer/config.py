@@ -22,13 +22,13 @@ class ConfigError(ValueError):
 
 # A fork goes on from a checkpoint: its order of images, its weights and its optimizers' memory.
 _FIXED_IN_A_FORK = frozenset((
-    "seed", "data", "demo_classes", "data_folder", "coco_lt_list", "annotations", "images",
-    "holdout_annotations", "holdout_images", "holdout_share", "drop_empty", "skip_unannotated",
-    "train_sampler", "repeat_threshold", "repeat_rounding", "batch_size", "detector", "backbone",
-    "backbone_weights", "trainable_layers", "batch_norm", "fpn_channels", "feature_dim",
-    "mask_layers", "mask_channels", "class_agnostic_box", "class_agnostic_mask", "anchor_sizes",
-    "optimizer", "classifier_optimizer", "spread", "generator", "initial_scale", "zero_count",
-    "adapt_on", "probe_objects_per_class", "probe_objects",
+    "seed", "data", "demo_classes", "data_folder", "coco_lt_list", "coco_lt_part",
+    "annotations", "images", "holdout_annotations", "holdout_images", "holdout_share", "drop_empty",
+    "skip_unannotated", "train_sampler", "repeat_threshold", "repeat_rounding", "batch_size",
+    "detector", "backbone", "backbone_weights", "trainable_layers", "batch_norm", "fpn_channels",
+    "feature_dim", "mask_layers", "mask_channels", "class_agnostic_box", "class_agnostic_mask",
+    "anchor_sizes", "optimizer", "classifier_optimizer", "spread", "generator", "initial_scale",
+    "zero_count", "adapt_on", "probe_objects_per_class", "probe_objects",
 ))  # fmt: skip
 
 
@@ -288,8 +288,10 @@ def child_config(parent: Mapping[str, Any], edits: Mapping[str, Any], *, fork: b
 
 def dataset_title(config: RunConfig) -> str:
     """What the run log calls the data set of a run."""
-    if config.data == "demo" or config.annotations is None:
+    if config.data == "demo":
         return f"demo ({config.demo_classes} classes)"
+    if config.data == "coco_lt" or config.annotations is None:
+        return {"lvis": "LVIS v1", "coco": "COCO 2017", "coco_lt": "COCO-LT"}[config.data]
     return config.annotations.stem
 
 

@@ -55,6 +55,9 @@ class RunAndData(BaseModel):
         None, "Data", "COCO-LT's official list, class_to_imageid_and_inscount_coco_sampled.pt; "
         "left out, it is looked for in the data folder"
     )  # fmt: skip
+    coco_lt_part: bool = knob(
+        False, "Data", "allow a training json with a part of COCO-LT's images, for trials"
+    )
     demo_classes: int = knob(60, "Data", "classes of the demo set", unit="classes", ge=2, le=1203)
     annotations: Path | None = knob(None, "Data", "training json")
     images: Path | None = knob(None, "Data", "folder of the training images")
@@ -69,7 +72,10 @@ class RunAndData(BaseModel):
     test_annotations: Path | None = knob(None, "Data", "json on which AP is reported")
     test_images: Path | None = knob(None, "Data", "folder of the test images")
     drop_empty: bool = knob(
-        False, "Data", "leave out annotations without area, which COCO has two of, not refuse them"
+        False,
+        "Data",
+        "leave out annotations without area, not refuse them; always done in a data folder's own "
+        "files, as COCO's hold two",
     )
     skip_unannotated: bool = knob(False, "Data", "leave out training images that show no object")
     train_min_sizes: tuple[int, ...] = knob(
