@@ -36,12 +36,20 @@ class ClassificationLoss(Protocol):
         """The scalar loss."""
 
 
+class GatherRows(Protocol):
+    """Joins the rows of all processes that train together; each of them calls it."""
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """[N, ...] rows of all processes [n, ...], in the same order everywhere; n may be 0."""
+
+
 class FASA(nn.Module):
     """Feature augmentation (the prior and its draws) and adaptive feature sampling.
 
-    Every process of a distributed run holds its own state and nothing is synchronised, as in the
-    official code. For one state everywhere, gather features and labels before `observe`, and sum
-    `loss_sum` and `count` before `adapt`.
+    Where several processes train together, `gather` gives all of them one prior. For one
+    probability everywhere, sum `loss_sum` and `count` over them, call `adapt` in one, and copy the
+    buffers of its `prior` and `sampling` to the others. Without `gather`, or with
+    `prior_sync="none"`, each holds its own prior, as in the official code.
 
     Args:
         num_classes: C.
@@ -50,6 +58,7 @@ class FASA(nn.Module):
         options: every choice left open; `PAPER` or `OFFICIAL`, or your own.
         seed: of the draws.
         rank: of this process among those that train together, so that each draws its own.
+        gather: joins the observed rows of these processes; None where there is one.
 
     Raises:
         ValueError: for counts that are negative, missing or (with `zero_count="error"`) zero.
@@ -66,6 +75,7 @@ class FASA(nn.Module):
         *,
         seed: int = 0,
         rank: int = 0,
+        gather: GatherRows | None = None,
     ) -> None:
         super().__init__()
         counts = torch.as_tensor(class_counts)
@@ -90,6 +100,7 @@ class FASA(nn.Module):
             group_statistic=options.group_statistic,
             static=options.sampling == "static",
         )
+        self._gather = gather if options.prior_sync == "gather" else None
         self.register_buffer("drawn", torch.zeros(num_classes, dtype=torch.int64))
         self._generator: torch.Generator | None = None
         if options.generator == "own":
@@ -99,12 +110,18 @@ class FASA(nn.Module):
     # A training step
 
     def observe(self, features: Tensor, labels: Tensor) -> None:
-        """Move the prior towards the features of a step (Eq. 2).
+        """Move the prior towards the features of a step (Eq. 2), those of all processes.
+
+        With `gather` every process calls it in every step, without features too.
 
         Args:
             features: [N, d] input of the classifier, of any float dtype.
             labels: [N] int64; rows outside 0..C-1 are left out.
         """
+        if self._gather is not None:
+            counted = (labels >= 0) & (labels < len(self.mean))  # background need not travel
+            features = self._gather(features.detach()[counted].to(self.mean.dtype))
+            labels = self._gather(labels[counted])
         self.prior.observe(features, labels, m=self.m)
 
     @torch.no_grad()

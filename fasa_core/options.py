@@ -40,6 +40,10 @@ class FASAOptions:
         group_statistic: a super-group's loss: "mean" over its classes of the mean loss a RoI, or
             the "sum" over its classes of the loss sums, divided by the number of all RoIs.
         generator: random numbers from FASA's own generator, or torch's global one.
+        prior_sync: processes that train together "gather" their features into one prior, or each
+            has a prior, super-groups and probabilities of its own ("none", the official code).
+        validation_reduce: validation losses and counts of these processes are summed, or their
+            mean is taken (the official code); FASA gets the result.
 
     Raises:
         ValueError: for a value that breaks its rule.
@@ -68,6 +72,8 @@ class FASAOptions:
     cluster_unseen: bool = False
     group_statistic: Literal["mean", "sum"] = "mean"
     generator: Literal["own", "global"] = "own"
+    prior_sync: Literal["gather", "none"] = "gather"
+    validation_reduce: Literal["sum", "mean"] = "sum"
 
     def __post_init__(self) -> None:
         self.validate()
@@ -121,4 +127,6 @@ OFFICIAL = FASAOptions(
     cluster_unseen=True,
     group_statistic="sum",
     generator="global",
+    prior_sync="none",
+    validation_reduce="mean",
 )

@@ -25,6 +25,8 @@ def test_the_official_preset_differs_where_the_official_code_does() -> None:
         "cluster_unseen": True,
         "group_statistic": "sum",
         "generator": "global",
+        "prior_sync": "none",
+        "validation_reduce": "mean",
     }
 
 

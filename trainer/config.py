@@ -125,6 +125,12 @@ class RunConfig(Model):
     generator: Literal["own", "global"] = knob(
         "own", "FASA", "random numbers of the draws: FASA's own generator, or torch's"
     )
+    prior_sync: Literal["gather", "none"] = knob(
+        "gather", "FASA", "with several processes: one prior of all their features, or one each"
+    )
+    validation_reduce: Literal["sum", "mean"] = knob(
+        "sum", "FASA", "with several processes: their validation losses are summed, or averaged"
+    )
 
     # Validation
     adapt_on: Literal["holdout", "test"] = knob(
@@ -182,6 +188,11 @@ class RunConfig(Model):
             raise ValueError(
                 f"data={self.data} needs a training json and its image folder: "
                 "give --annotations FILE and --images FOLDER, or --data-folder FOLDER"
+            )
+        if self.data == "coco_lt" and self.data_folder is None and self.coco_lt_list is None:
+            raise ValueError(
+                "data=coco_lt without a data folder needs COCO-LT's official list: give "
+                "--coco-lt-list FILE"
             )
         for name in ("holdout", "test"):
             if (getattr(self, f"{name}_annotations") is None) != (
