@@ -12,7 +12,8 @@ from pathlib import Path
 
 from app.annotation_scan import AnnotationScan, missing_images, scan_annotations
 from app.config_checks import data_folders
-from trainer.config import RunConfig
+from trainer.config import ConfigError, RunConfig
+from trainer.data_layouts import COCO_LT_IMAGES, DataFiles, data_files
 
 QUICK = 2.0  # seconds for each file when a page is drawn
 WHOLE = 120.0  # seconds for each file when somebody asks for all of it
@@ -61,16 +62,24 @@ class Sizes:
 
 @dataclass(frozen=True)
 class DataCheck:
-    """All sets of a run, its sizes, and a sentence on what was not looked at ("" for nothing)."""
+    """What was found of a run's data.
+
+    Attributes:
+        sets: those that were looked at.
+        sizes: how much a run has to do with them.
+        note: a sentence on what was not looked at, or what the counts are of; "" for nothing.
+        lacking: what a data folder lacks, in one sentence, or "".
+    """
 
     sets: Sequence[SetCheck]
     sizes: Sizes
     note: str = ""
+    lacking: str = ""
 
     @property
     def problem(self) -> str:
         """Why the data cannot be used, or ""."""
-        return next((found.problem for found in self.sets if found.problem), "")
+        return self.lacking or next((found.problem for found in self.sets if found.problem), "")
 
     @property
     def is_partial(self) -> bool:
@@ -88,26 +97,31 @@ def check_data(config: RunConfig, *, datasets: Path, seconds: float = QUICK) -> 
     """
     if config.data == "demo":
         return _check_demo(config, datasets, seconds)
-    named = {
-        "train": (config.annotations, config.images),
-        "holdout": (config.holdout_annotations, config.holdout_images),
-        "test": (config.test_annotations, config.test_images),
-    }
+    if config.data_folder is not None and not _may_read(config.data_folder):
+        return DataCheck([], Sizes(), _not_looked_at("data folder lies"))
+    try:
+        files = data_files(config)
+    except ConfigError as error:
+        return DataCheck([], Sizes(), lacking=str(error))
     sets, passed_over = [], []
-    for part, (file, folder) in named.items():
-        if file is None or folder is None:
-            continue
-        if _may_read(file) and _may_read(folder):
-            sets.append(_check_set(part, file, folder, seconds))
+    for part, named in files.sets.items():
+        if _may_read(named.annotations) and _may_read(named.images):
+            sets.append(_check_set(part, named.annotations, named.images, seconds))
         else:
             passed_over.append(part)
-    note = ""
+    notes = []
     if passed_over:
-        note = (
-            f"The {' and '.join(passed_over)} set lies outside the folders that this dashboard "
-            "may read, so it was not looked at: the trainer checks it when it starts."
-        )
-    return DataCheck(sets, _sizes(config, sets), note)
+        notes.append(_not_looked_at(f"{' and '.join(passed_over)} set lies"))
+    if config.data == "coco_lt":
+        notes.append("The train set is counted before COCO-LT's list takes its part of it.")
+    return DataCheck(sets, _sizes(config, files, sets), " ".join(notes))
+
+
+def _not_looked_at(what_lies: str) -> str:
+    return (
+        f"The {what_lies} outside the folders that this dashboard may read, so it was not looked "
+        "at: the trainer checks it when it starts."
+    )
 
 
 def _check_demo(config: RunConfig, datasets: Path, seconds: float) -> DataCheck:
@@ -145,16 +159,18 @@ def _may_read(path: Path) -> bool:
     return any(resolved.is_relative_to(folder.resolve()) for folder in data_folders())
 
 
-def _sizes(config: RunConfig, sets: Sequence[SetCheck]) -> Sizes:
+def _sizes(config: RunConfig, files: DataFiles, sets: Sequence[SetCheck]) -> Sizes:
     """Of files that were read to their end; a share held out is about that share of the images."""
     whole = {found.part: found.scan for found in sets if found.scan.share == 1}
     images = {part: scan.images for part, scan in whole.items()}
     train, holdout, test = images.get("train"), images.get("holdout"), images.get("test")
-    if config.test_annotations is None:
+    if train is not None and config.data == "coco_lt":
+        train = None if config.coco_lt_part else COCO_LT_IMAGES
+    if files.test is None:
         test = 0
     if config.adapt_on == "test":
         holdout = test
-    elif config.holdout_annotations is None and train is not None:
+    elif files.holdout is None and train is not None:
         holdout = math.ceil(config.holdout_share * train)
         train -= holdout
     classes = whole["train"].classes if "train" in whole else None

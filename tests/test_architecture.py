@@ -3,8 +3,8 @@
 data          imports no other room
 fasa_core     torch, numpy and the standard library; scikit-learn in super_groups.py alone
 trainer       may import data and fasa_core; its run_log only numpy and the standard library
-app           may import trainer.run_log, config, data_paths, presets and feature_export of trainer,
-              never torch
+app           may import trainer.run_log, config, data_layouts, data_paths, presets and
+              feature_export of trainer, never torch
 """
 
 import ast
@@ -55,6 +55,7 @@ RULES = {
         still=(
             "trainer.run_log",
             "trainer.config",
+            "trainer.data_layouts",
             "trainer.data_paths",
             "trainer.presets",
             # What the command line exports can be downloaded from a page, too.

@@ -11,6 +11,7 @@ from app.data_check import Sizes, check_data, demo_sizes
 from app.source import RUNS_VARIABLE
 from data.demo import write_demo
 from trainer.config import RunConfig
+from trainer.data_layouts import COCO_LT_IMAGES, COCO_LT_LIST
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,46 @@ def test_nothing_outside_the_data_folders_is_looked_at(data: Path, tmp_path: Pat
         assert check.sets == []
         assert check.note.startswith("The train set lies outside the folders that this dashboard")
         assert check.sizes.train is None
+
+
+def published(data: Path) -> Path:
+    """COCO 2017's layout around the 40 images, with 8 of them as val2017."""
+    folder = data / "coco"
+    (folder / "annotations").mkdir(parents=True)
+    for name in ("train", "val"):
+        (folder / f"{name}2017").symlink_to(data / "images")
+        (folder / "annotations" / f"instances_{name}2017.json").write_bytes(
+            (data / ("train.json" if name == "train" else "test.json")).read_bytes()
+        )
+    return folder
+
+
+def test_a_data_folder_is_looked_at_as_published(data: Path, tmp_path: Path) -> None:
+    config = RunConfig(data="coco", data_folder=published(data), holdout_share=0.1)
+    check = check_data(config, datasets=tmp_path)
+    assert (check.problem, check.note) == ("", "")
+    assert [found.part for found in check.sets] == ["train", "test"]
+    assert check.sizes == Sizes(train=36, holdout=4, test=8, classes=3)
+
+
+def test_what_a_data_folder_lacks_is_said(data: Path, tmp_path: Path) -> None:
+    folder = published(data)
+    config = RunConfig(data="coco_lt", data_folder=folder)
+    check = check_data(config, datasets=tmp_path)
+    assert check.sets == []
+    assert check.sizes == Sizes()
+    assert check.problem.startswith(f"the data folder '{folder}' lacks 1 of the 5 parts")
+    (folder / COCO_LT_LIST).touch()
+    check = check_data(config.model_copy(update={"adapt_on": "test"}), datasets=tmp_path)
+    assert check.problem == ""
+    assert check.note == "The train set is counted before COCO-LT's list takes its part of it."
+    assert check.sizes == Sizes(train=COCO_LT_IMAGES, holdout=8, test=8, classes=3)
+    part = RunConfig(data="coco_lt", data_folder=folder, coco_lt_part=True)
+    assert check_data(part, datasets=tmp_path).sizes.train is None
+
+
+def test_a_data_folder_elsewhere_is_not_looked_at(data: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path, data / ".."):
+        check = check_data(RunConfig(data="lvis", data_folder=folder), datasets=tmp_path)
+        assert (check.sets, check.problem) == ([], "")
+        assert check.note.startswith("The data folder lies outside the folders that this dashboard")

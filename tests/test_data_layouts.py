@@ -120,8 +120,8 @@ def test_what_is_named_by_itself_overrules_the_folder_and_is_not_missed_there(
 
 def test_coco_lt_needs_its_list(tmp_path: Path) -> None:
     own = {"annotations": tmp_path / "own.json", "images": tmp_path / "own"}
-    with pytest.raises(ConfigError, match="give --coco-lt-list FILE"):
-        data_files(config("coco_lt", None, **own))
+    with pytest.raises(ValueError, match="give --coco-lt-list FILE"):
+        config("coco_lt", None, **own)
     named = config("coco_lt", None, **own, coco_lt_list=tmp_path / "list.pt")
     files = data_files(named)
     assert files.coco_lt_list == tmp_path / "list.pt"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trainer.config import ConfigError, RunConfig
 
+COCO_LT_IMAGES = 99_411  # of its training set
 COCO_LT_LIST = "class_to_imageid_and_inscount_coco_sampled.pt"
 TRAIN, TEST, LIST = "train", "test", "list"
 _JSON_FOLDERS = ("annotations", ".")  # below the data folder, where a json is looked for
@@ -41,6 +42,12 @@ class DataFiles:
     holdout: SetFiles | None
     test: SetFiles | None
     coco_lt_list: Path | None
+
+    @property
+    def sets(self) -> dict[str, SetFiles]:
+        """Those there are, by name."""
+        named = {"train": self.train, "holdout": self.holdout, "test": self.test}
+        return {name: files for name, files in named.items() if files is not None}
 
 
 @dataclass(frozen=True)
@@ -163,15 +170,10 @@ def data_files(config: RunConfig) -> DataFiles:
     if config.data_folder is not None:
         train = train or _published(config, parts[train_json].path, "train2017")
         test = test or _published(config, parts[test_json].path, "val2017")
-    assert train is not None  # RunConfig's rule
+    assert train is not None  # RunConfig's rule, as that of the list below
     listed = None
     if config.data == "coco_lt":
-        listed = config.coco_lt_list or (parts[COCO_LT_LIST].path if parts else None)
-        if listed is None:
-            raise ConfigError(
-                "data=coco_lt without a data folder needs COCO-LT's official list: give "
-                f"--coco-lt-list FILE, the path of {COCO_LT_LIST}"
-            )
+        listed = config.coco_lt_list or parts[COCO_LT_LIST].path
     return DataFiles(train, _named(config, "holdout_"), test, listed)
 
 
