@@ -82,6 +82,9 @@ class Ranks:
         return [value]
 
 
+ALONE = Ranks()
+
+
 class ProcessGroup(Ranks):
     """One of several processes, joined by torch.distributed's default group.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader
 
 from data.categories import Category
 from data.demo import write_demo
@@ -17,6 +17,7 @@ from data.holdout import holdout_indices
 from data.repeat_factor import epoch_indices, repeat_factors, uniform_indices
 from data.transforms import EpochView, collate
 from trainer.config import RunConfig, dataset_title
+from trainer.distributed import ALONE, Ranks
 
 # Loader processes are not forked from the trainer: the run log's thread may hold a lock that a
 # forked child would wait for without end. The server they are forked from loads torch once.
@@ -123,14 +124,21 @@ def train_indices(config: RunConfig, train: DetectionDataset, *, epoch: int) -> 
 
 
 def train_loader(
-    config: RunConfig, train: DetectionDataset, *, epoch: int, skip_batches: int = 0
+    config: RunConfig,
+    train: DetectionDataset,
+    *,
+    epoch: int,
+    skip_batches: int = 0,
+    ranks: Ranks = ALONE,
 ) -> DataLoader:
-    """The batches of an epoch from number `skip_batches` on: (images, targets)."""
+    """The batches of an epoch from number `skip_batches` on: (images, targets) of this rank."""
     view = _as_trained(config, train, train_indices(config, train, epoch=epoch), epoch=epoch)
-    return _loader(config, Subset(view, range(skip_batches * config.batch_size, len(view))))
+    return _loader(config, view, ranks, skip_batches=skip_batches)
 
 
-def adaptation_loader(config: RunConfig, holdout: DetectionDataset, *, epoch: int) -> DataLoader:
+def adaptation_loader(
+    config: RunConfig, holdout: DetectionDataset, *, epoch: int, ranks: Ranks = ALONE
+) -> DataLoader:
     """The batches of the validation-loss pass: the same images in every epoch.
 
     They are flipped, and of changing size, only where `validation_pipeline` is that of training.
@@ -142,8 +150,9 @@ def adaptation_loader(config: RunConfig, holdout: DetectionDataset, *, epoch: in
         )
         indices = epoch_indices(factors, epoch=0, seed=config.seed, rounding="ceil")
     if config.validation_pipeline == "train":
-        return _loader(config, _as_trained(config, holdout, indices, epoch=epoch))
-    return _loader(config, EpochView(holdout, seed=0, epoch=0, order=indices, flip_probability=0.0))
+        return _loader(config, _as_trained(config, holdout, indices, epoch=epoch), ranks)
+    view = EpochView(holdout, seed=0, epoch=0, order=indices, flip_probability=0.0)
+    return _loader(config, view, ranks)
 
 
 def _as_trained(
@@ -161,15 +170,28 @@ def _as_trained(
     )
 
 
-def evaluation_loader(config: RunConfig, test: DetectionDataset) -> DataLoader:
+def evaluation_loader(
+    config: RunConfig, test: DetectionDataset, *, ranks: Ranks = ALONE
+) -> DataLoader:
     """The test images in the order of their json."""
-    return _loader(config, EpochView(test, seed=0, epoch=0, flip_probability=0.0))
+    return _loader(config, EpochView(test, seed=0, epoch=0, flip_probability=0.0), ranks)
 
 
-def _loader(config: RunConfig, dataset: Dataset) -> DataLoader:
+def _loader(
+    config: RunConfig, view: EpochView, ranks: Ranks, *, skip_batches: int = 0
+) -> DataLoader:
+    """This rank's part of every batch, which is empty where there are fewer images than ranks.
+
+    So all ranks have as many batches, and the parts of one in the order of the ranks are the batch
+    of a single process.
+    """
+    size = config.batch_size
+    starts = range(skip_batches * size, len(view), size)
     return DataLoader(
-        dataset,
-        batch_size=config.batch_size,
+        view,
+        batch_sampler=[
+            list(ranks.share(range(len(view))[start : start + size])) for start in starts
+        ],
         collate_fn=collate,
         num_workers=config.workers,
         multiprocessing_context=_WORKERS if config.workers else None,
