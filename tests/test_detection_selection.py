@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
-from trainer.detection_selection import select_detections
+from trainer.detection_selection import DetectionLimits, select_detections
 
 SHAPE = (200, 300)
 
@@ -51,10 +51,8 @@ def test_the_detections_are_torchvisions(classes: int, agnostic: bool, sharpness
     found = select_detections(
         logits.softmax(dim=1)[:, 1:],
         boxes_of,
-        image_shape=SHAPE,
-        score_threshold=1e-4,
-        nms_threshold=0.5,
-        most=50,
+        SHAPE,
+        DetectionLimits(1e-4, 0.5, 50),
     )
     assert len(found["scores"]) == 50
     assert torch.equal(found["scores"], score)
@@ -75,26 +73,22 @@ def test_more_candidates_are_looked_at_where_the_best_suppress_each_other() -> N
         decoded.append(len(label))
         return boxes[proposal]
 
-    found = select_detections(
-        scores, boxes_of, image_shape=SHAPE, score_threshold=0.01, nms_threshold=0.5, most=11
-    )
+    found = select_detections(scores, boxes_of, SHAPE, DetectionLimits(0.01, 0.5, 11))
     assert decoded == [4096, 6010]
     assert torch.equal(found["boxes"], torch.cat([boxes[:1], boxes[6000:]]))
 
 
-def test_every_class_may_have_a_threshold() -> None:
-    boxes = torch.tensor([[10.0, 10, 50, 50], [100, 100, 150, 150]])
-    scores = torch.tensor([[0.5, 0.4], [0.3, 0.6]])
-    found = select_detections(
-        scores,
-        lambda proposal, label: boxes[proposal],
-        image_shape=SHAPE,
-        score_threshold=torch.tensor([0.35, 0.5]),
-        nms_threshold=0.5,
-        most=9,
-    )
+def test_after_the_best_of_an_image_a_class_may_ask_for_more() -> None:
+    boxes = torch.tensor([[40.0 * n, 10, 40 * n + 30, 50] for n in range(4)])
+    scores = torch.tensor([[0.5, 0.0], [0.0, 0.6], [0.4, 0.0], [0.0, 0.3]])
+    floors = torch.tensor([0.4, 0.2])  # class 0 needs more than it has at its second box
+    limits = DetectionLimits(0.1, 0.5, 9, floors=floors, above_floors=1)
+    found = select_detections(scores, lambda proposal, label: boxes[proposal], SHAPE, limits)
+    assert found["scores"].tolist() == pytest.approx([0.6, 0.5, 0.3])
+    assert found["labels"].tolist() == [1, 0, 1]
+    floors[1] = 0.9  # the best stays all the same
+    found = select_detections(scores, lambda proposal, label: boxes[proposal], SHAPE, limits)
     assert found["scores"].tolist() == pytest.approx([0.6, 0.5])
-    assert found["labels"].tolist() == [1, 0]
 
 
 def test_thin_boxes_and_low_scores_are_no_detections() -> None:
@@ -102,10 +96,8 @@ def test_thin_boxes_and_low_scores_are_no_detections() -> None:
     found = select_detections(
         torch.tensor([[0.05], [0.9], [0.8]]),
         lambda proposal, label: boxes[proposal],
-        image_shape=SHAPE,
-        score_threshold=0.05,
-        nms_threshold=0.5,
-        most=9,
+        SHAPE,
+        DetectionLimits(0.05, 0.5, 9),
     )
     assert found["boxes"].tolist() == [[290, 10, 300, 200]]  # clipped to the image
 
@@ -115,10 +107,8 @@ def test_no_candidates_give_no_detections(count: int) -> None:
     found = select_detections(
         torch.zeros(count, 2),
         lambda proposal, label: torch.zeros(len(label), 4),
-        image_shape=SHAPE,
-        score_threshold=0.1,
-        nms_threshold=0.5,
-        most=9,
+        SHAPE,
+        DetectionLimits(0.1, 0.5, 9),
     )
     assert [tuple(found[name].shape) for name in ("boxes", "scores", "labels")] == [
         (0, 4), (0,), (0,)

@@ -10,6 +10,7 @@ Shapes:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,43 +27,61 @@ _GROWTH = 4
 _FEW_CANDIDATES = 1000
 
 
+@dataclass(frozen=True)
+class DetectionLimits:
+    """What scored boxes have to be to be detections.
+
+    Attributes:
+        score_threshold: they have a higher score.
+        nms_threshold: of two boxes of a class with a higher IoU the worse goes.
+        most: detections kept of an image.
+        floors: float[C]; those after the `above_floors` best of an image have a higher score than
+            their class's. None: no such rule.
+        above_floors: see `floors`.
+    """
+
+    score_threshold: float
+    nms_threshold: float
+    most: int
+    floors: Tensor | None = None
+    above_floors: int = 0
+
+
 def select_detections(
-    scores: Tensor,
-    boxes_of: BoxesOf,
-    *,
-    image_shape: tuple[int, int],
-    score_threshold: float | Tensor,
-    nms_threshold: float,
-    most: int,
+    scores: Tensor, boxes_of: BoxesOf, image_shape: tuple[int, int], limits: DetectionLimits
 ) -> dict[str, Tensor]:
     """The detections of one image, best first.
 
     Candidates are looked at in the order of their scores, first only the best few thousand. A box
     is suppressed by better ones alone, so that what these give is final, and more are looked at
-    only where fewer than `most` are left of them.
+    only where too few are left of them.
 
     Args:
         scores: float[n, C].
         boxes_of: decodes the boxes of candidates.
         image_shape: height and width, to which boxes are clipped.
-        score_threshold: detections have a higher score; one for all classes, or [C].
-        nms_threshold: of two boxes of a class with a higher IoU the worse goes.
-        most: detections that are kept.
+        limits: what detections have to be.
 
     Returns:
         `boxes` [m, 4], `scores` [m], `labels` int64[m] in 0..C-1.
     """
-    passing = torch.where((scores > score_threshold).flatten())[0]
+    passing = torch.where((scores > limits.score_threshold).flatten())[0]
     passing_scores = scores.flatten()[passing]
-    count = max(_FIRST_CANDIDATES, _GROWTH * most)
+    count = max(_FIRST_CANDIDATES, _GROWTH * limits.most)
     while True:
         best = passing
         if count < len(passing):
             best = passing[passing_scores.topk(count).indices.sort().values]
-        found = _suppressed(scores, boxes_of, best, image_shape, nms_threshold)
-        if len(found["scores"]) >= most or len(best) == len(passing):
-            return {name: values[:most] for name, values in found.items()}
+        found = _suppressed(scores, boxes_of, best, image_shape, limits.nms_threshold)
+        if len(found["scores"]) >= limits.most or len(best) == len(passing):
+            break
         count *= _GROWTH
+    found = {name: values[: limits.most] for name, values in found.items()}
+    if limits.floors is None:
+        return found
+    stays = found["scores"] > limits.floors[found["labels"]]
+    stays[: limits.above_floors] = True
+    return {name: values[stays] for name, values in found.items()}
 
 
 def _suppressed(

@@ -12,6 +12,7 @@ Shapes:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,22 +22,20 @@ from pycocotools import mask as rle_masks
 from torch import Tensor
 from torch.nn import functional as F
 
+RunLengths = dict[str, Any]
+"""A mask as COCO and LVIS files hold it: `size` [H, W] and `counts`, compressed, as text."""
+
 _THRESHOLD = 0.5  # a pixel more probable than this belongs to the mask
 _PADDING = 1  # cells of probability 0 around a grid, so that a mask fades out at its box
 
 
-def mask_run_lengths(
-    probabilities: Tensor, boxes: Tensor, size: tuple[int, int]
-) -> list[dict[str, Any]]:
-    """The masks of one image as compressed run lengths, as COCO and LVIS files hold them.
+def mask_run_lengths(probabilities: Tensor, boxes: Tensor, size: Sequence[int]) -> list[RunLengths]:
+    """The masks of the detections of one image.
 
     Args:
         probabilities: float[N, M, M], of each cell of a box; on any device.
         boxes: float[N, 4], corners x0, y0, x1, y1 in pixels of the image.
         size: (H, W).
-
-    Returns:
-        N dicts: `size` [H, W] and `counts`, text.
     """
     height, width = size
     grids = F.pad(probabilities.detach().float().cpu()[:, None], (_PADDING,) * 4)
@@ -58,7 +57,7 @@ def _grown(boxes: Tensor, factor: float) -> Tensor:
 
 
 def _drawn(
-    grid: Tensor, box: list[int], size: tuple[int, int]
+    grid: Tensor, box: list[int], size: Sequence[int]
 ) -> tuple[npt.NDArray[np.bool_], int, int]:
     """A padded grid [1, M + 2, M + 2] over the pixels of `box` (its last ones included).
 
@@ -74,7 +73,7 @@ def _drawn(
 
 
 def _run_lengths(
-    columns: npt.NDArray[np.bool_], *, left: int, top: int, size: tuple[int, int]
+    columns: npt.NDArray[np.bool_], *, left: int, top: int, size: Sequence[int]
 ) -> npt.NDArray[np.int64]:
     """The runs of an image that is empty but for `columns` [w, h], whose first pixel is named.
 
