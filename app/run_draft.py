@@ -60,7 +60,8 @@ class Origin:
             RunLogError: the run log cannot be read.
         """
         if self.parent is None:
-            return RunConfig(**preset_values(list(self.presets))).model_dump(mode="json")
+            # Unchecked together: a preset of a published data set lacks the folder it lies in.
+            return RunConfig().model_dump(mode="json") | preset_values(list(self.presets))
         values = dict(self.parent.config)
         reader = source().reader()
         if self.checkpoint is not None and reader is not None:

@@ -19,7 +19,7 @@ from trainer.config import (
     load_config,
 )
 from trainer.data_paths import check_paths
-from trainer.presets import PRESETS, preset_values
+from trainer.presets import preset_values
 
 
 def test_every_knob_says_its_group_and_meaning() -> None:
@@ -154,15 +154,3 @@ def test_the_defaults_are_the_papers() -> None:
 
 def test_the_official_preset_is_fasa_cores() -> None:
     assert _fasa_options(load_config(preset_values(["official"]))) == OFFICIAL
-
-
-def test_presets_lie_over_one_another() -> None:
-    values = preset_values(["static-5", "static-15"])
-    assert values == {"sampling": "static", "initial_scale": 15.0}
-    with pytest.raises(ConfigError, match="no preset 'demoo': choose from demo"):
-        preset_values(["demoo"])
-
-
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_every_preset_is_a_valid_configuration(name: str) -> None:
-    load_config(preset_values([name]))

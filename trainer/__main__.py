@@ -13,6 +13,7 @@ from trainer.command_line import (
     exchange,
     features,
     labels,
+    presets,
     resuming,
     run_details,
     run_list,
@@ -30,6 +31,7 @@ _NOBODY_READS = 1
 _PARTS = (
     services,
     training,
+    presets,
     run_list,
     run_details,
     steering,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from trainer.config_data import RunAndData
-from trainer.config_fields import Count, knob
+from trainer.config_fields import Count, Positive, knob
 
 
 class Model(RunAndData):
@@ -59,6 +59,9 @@ class Model(RunAndData):
     proposals_train: Count = knob(32, "Model", "proposals an image after NMS, in training")
     proposals_test: Count = knob(48, "Model", "proposals an image after NMS, in tests")
     box_loss: Literal["l1", "smooth_l1"] = knob("l1", "Model", "box regression loss")
+    smooth_l1_beta: Positive = knob(
+        1 / 9, "Model", "with box_loss=smooth_l1: offset at which it turns from square to linear"
+    )
     classification_loss: Literal["softmax"] = knob("softmax", "Model", "classification loss L_cls")
     score_threshold: float = knob(1e-3, "Model", "detections below are dropped", ge=0, lt=1)
     nms_threshold: float = knob(0.5, "Model", "IoU of non-maximum suppression", gt=0, le=1)

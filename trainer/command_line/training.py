@@ -1,4 +1,4 @@
-"""`fasa train`, `queue`, `execute`, `presets`: new runs. Only here torch is loaded."""
+"""`fasa train`, `queue`, `execute`: new runs. Only here torch is loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.command_line.config_flags import add_config_flags, given_values
 from trainer.command_line.parser import add_command
 from trainer.command_line.resuming import say_who_trains
 from trainer.config import RunConfig, load_config
-from trainer.presets import PRESETS
+from trainer.presets import preset_values, scaling_advice
 from trainer.process_identity import process_identity
 from trainer.run_log.commands import claim_run, queue_run
 from trainer.runs_folder import RunsFolder
@@ -21,7 +21,7 @@ _FAILED = 1
 
 
 def add_commands(commands: Any) -> None:
-    """All four."""
+    """All three."""
     train = add_command(commands, "train", _train, "train a run here, in this terminal")
     queue = add_command(commands, "queue", _queue, "queue a run for the supervisor")
     for command in (train, queue):
@@ -30,11 +30,10 @@ def add_commands(commands: Any) -> None:
         commands, "execute", _execute, "train a queued run; the supervisor's part"
     )
     execute.add_argument("run_id", type=int)
-    add_command(commands, "presets", _presets, "list the presets")
 
 
 def _train(given: argparse.Namespace) -> int:
-    config = load_config(given_values(given))
+    config = _config(given)
     folder = RunsFolder(given.runs)
     from trainer.execute import prepare  # torch loads for seconds: not for `--help`
 
@@ -49,7 +48,7 @@ def _train(given: argparse.Namespace) -> int:
 
 
 def _queue(given: argparse.Namespace) -> int:
-    config = load_config(given_values(given))
+    config = _config(given)
     folder = RunsFolder(given.runs)
     from trainer.execute import prepare
 
@@ -57,6 +56,15 @@ def _queue(given: argparse.Namespace) -> int:
     print(f"queued run {run_id}")
     say_who_trains(folder)
     return 0
+
+
+def _config(given: argparse.Namespace) -> RunConfig:
+    """The run as the flags have it; a batch size that wants other rates is said, not changed."""
+    config = load_config(given_values(given))
+    advice = scaling_advice(preset_values(given.preset.split(",")), config.model_dump())
+    if advice:
+        print(f"fasa: {advice}", file=sys.stderr)
+    return config
 
 
 def _queue_run(given: argparse.Namespace, config: RunConfig, folder: RunsFolder, title: str) -> int:
@@ -82,9 +90,3 @@ def _train_to_its_end(folder: RunsFolder, run_id: int) -> int:
     except (LossNotFinite, OutOfMemory) as error:
         print(f"fasa: {error}", file=sys.stderr)
         return _FAILED
-
-
-def _presets(given: argparse.Namespace) -> int:
-    for name, preset in PRESETS.items():
-        print(f"{name:<15} {preset.purpose}")
-    return 0
