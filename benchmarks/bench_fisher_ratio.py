@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import statistics
 import sys
-import threading
 import time
 
-import psutil
 import torch
 from torch import Tensor
 
+from benchmarks.peak_memory import MEGABYTE, peak_growth
 from fasa_core.super_groups import fisher_ratio
 
 NUM_CLASSES, FEATURE_DIM = 1203, 1024
@@ -22,7 +21,6 @@ ROUNDS, THREADS, CHECKED_ROWS = 7, 2, 20
 TARGET_SECONDS = 2.0
 TARGET_ERROR = 1e-5
 FLOOR = 1e-3
-MEGABYTE = 2**20
 
 
 def random_prior() -> tuple[Tensor, Tensor]:
@@ -52,30 +50,11 @@ def largest_error(mean: Tensor, variance: Tensor) -> float:
     return worst
 
 
-def peak_growth(mean: Tensor, variance: Tensor) -> float:
-    """Megabytes by which one evaluation raises this process's resident memory, at its peak."""
-    process = psutil.Process()
-    done = threading.Event()
-    before = peak = process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.001):
-            peak = max(peak, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    fisher_ratio(mean, variance, floor=FLOOR)
-    done.set()
-    watcher.join()
-    return (peak - before) / MEGABYTE
-
-
 def main() -> int:
     torch.set_num_threads(THREADS)
     mean, variance = random_prior()
     seconds(mean[:100], variance[:100])  # starts the threads
-    memory = peak_growth(mean, variance)
+    memory = peak_growth(lambda: fisher_ratio(mean, variance, floor=FLOOR))
     times = [seconds(mean, variance) for _ in range(ROUNDS)]
     error = largest_error(mean, variance)
     whole = NUM_CLASSES**2 * FEATURE_DIM * 4 / MEGABYTE

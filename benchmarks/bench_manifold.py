@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import statistics
 import sys
-import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import psutil
 from threadpoolctl import threadpool_limits
 
+from benchmarks.peak_memory import peak_growth
 from trainer.manifold import measure
 from trainer.run_log.rows import FeatureSnapshot
 
 FEATURE_DIM, THREADS, ROUNDS = 1024, 2, 3
-MEGABYTE = 2**20
 TARGET_MEGABYTES = 700
 
 
@@ -79,31 +78,12 @@ def seconds(snapshot: FeatureSnapshot, classes: int) -> tuple[float, float]:
     return time.process_time() - used, time.perf_counter() - started
 
 
-def peak_growth(snapshot: FeatureSnapshot, classes: int) -> float:
-    """Megabytes by which measuring raises this process's resident memory, at its peak."""
-    process = psutil.Process()
-    done = threading.Event()
-    before = peak = process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.001):
-            peak = max(peak, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    seconds(snapshot, classes)
-    done.set()
-    watcher.join()
-    return (peak - before) / MEGABYTE
-
-
 def main() -> int:
     met = True
     with threadpool_limits(THREADS):
         for size in SIZES:
             snapshot = random_snapshot(size)
-            memory = peak_growth(snapshot, size.classes)
+            memory = peak_growth(partial(seconds, snapshot, size.classes))
             used, waited = zip(
                 *(seconds(snapshot, size.classes) for _ in range(ROUNDS)), strict=True
             )

@@ -2,32 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from browser.synthetic_log import SyntheticRun
 from detection_builders import small_gallery
-from streamlit.testing.v1 import AppTest
+from open_pages import mounted, open_page
 
-PAGE = Path(__file__).resolve().parents[1] / "app" / "pages" / "detections.py"
-
-
-def open_page(**query: Any) -> AppTest:
-    page = AppTest.from_file(str(PAGE), default_timeout=30)
-    for key, value in query.items():
-        page.query_params[key] = value
-    page.run()
-    assert not page.exception
-    return page
-
-
-def mounted(page: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(element.proto.json) for element in page.get("bidi_component")]
+PAGE = "pages/detections.py"
 
 
 def test_the_gallery_shows_what_the_address_says(runs: Path) -> None:
     small_gallery(SyntheticRun(runs).start())
     SyntheticRun(runs, name="<i>other</i>")
-    [gallery] = mounted(open_page(run="1", beside=["2:newest", "9:1"], score="0.5", step="10"))
+    [gallery] = mounted(
+        open_page(PAGE, run="1", beside=["2:newest", "9:1"], score="0.5", step="10")
+    )
     assert (gallery["kind"], gallery["run"]) == ("gallery", 1)
     assert gallery["view"]["columns"] == [
         {"run": 1, "step": "10"},
@@ -42,7 +30,7 @@ def test_the_gallery_shows_what_the_address_says(runs: Path) -> None:
 
 def test_average_precision_is_a_table_and_a_figure(runs: Path) -> None:
     SyntheticRun(runs, classes=1203).start()
-    page = open_page(part="ap", measure="bbox", sort="-change", before="66")
+    page = open_page(PAGE, part="ap", measure="bbox", sort="-change", before="66")
     table, figure = mounted(page)
     assert (table["kind"], table["view"]) == ("ap_table", {"sort": "-change", "before": "66"})
     assert (figure["kind"], figure["spec"]["name"]) == ("figure", "ap_against_instances")
@@ -53,7 +41,7 @@ def test_average_precision_is_a_table_and_a_figure(runs: Path) -> None:
 def test_another_run_starts_at_its_own_newest_evaluation(runs: Path) -> None:
     for name in ("first", "second"):
         SyntheticRun(runs, name=name).start()
-    page = open_page(run="1", step="66", image="1001", score="0.5")
+    page = open_page(PAGE, run="1", step="66", image="1001", score="0.5")
     page.selectbox(key="run-of-page-1").select(2).run()
     assert not page.exception
     [gallery] = mounted(page)
@@ -63,5 +51,5 @@ def test_another_run_starts_at_its_own_newest_evaluation(runs: Path) -> None:
 
 
 def test_without_runs_it_says_how_to_start_one(runs: Path) -> None:
-    [listing] = mounted(open_page())
+    [listing] = mounted(open_page(PAGE))
     assert listing["kind"] == "run_list"

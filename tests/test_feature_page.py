@@ -8,6 +8,7 @@ import pytest
 from browser.synthetic_log import SyntheticRun
 from hypothesis import given
 from hypothesis import strategies as st
+from open_pages import mounted, open_page
 from streamlit.testing.v1 import AppTest
 
 from app.feature_space_look import pin_colors
@@ -15,21 +16,12 @@ from app.feature_space_view import KEYS, FeatureView, read_choice, read_view
 from app.looks import pin_looks
 from app.pins import MOST_PINS
 
-PAGE = Path(__file__).resolve().parents[1] / "app" / "pages" / "feature_space.py"
-
-
-def open_page(**query: Any) -> AppTest:
-    page = AppTest.from_file(str(PAGE), default_timeout=30)
-    for key, value in query.items():
-        page.query_params[key] = value
-    page.run()
-    assert not page.exception
-    return page
+PAGE = "pages/feature_space.py"
 
 
 def space(page: AppTest) -> dict[str, Any]:
     """What the picture's component was given; it is the first one of the page."""
-    first: dict[str, Any] = json.loads(page.get("bidi_component")[0].proto.json)
+    first: dict[str, Any] = mounted(page)[0]
     return first
 
 
@@ -38,9 +30,11 @@ def test_the_component_shows_what_the_address_says(runs: Path) -> None:
     run.start()
     SyntheticRun(runs, name="<i>other</i>", fasa=False)
     name = run.names()[7]
-    given = space(open_page(run="1", step="40", color="loss", method="pca", beside="2", pin=[name],
-                            hide="virtual", rest="shown", prior="group", at="1,-2.5,40",
-                            lasso="O0-3", find="cat"))  # fmt: skip
+    page = open_page(
+        PAGE, run="1", step="40", color="loss", method="pca", beside="2", pin=[name],
+        hide="virtual", rest="shown", prior="group", at="1,-2.5,40", lasso="O0-3", find="cat",
+    )  # fmt: skip
+    given = space(page)
     assert (given["kind"], given["run"]) == ("feature_space", 1)
     pins = given["view"].pop("pins")
     assert [(pin["index"], pin["name"]) for pin in pins] == [(7, name)]
@@ -54,7 +48,7 @@ def test_the_component_shows_what_the_address_says(runs: Path) -> None:
 
 def test_without_choices_it_follows_the_newest_snapshot_with_three_pins(runs: Path) -> None:
     SyntheticRun(runs, classes=1203).start()
-    page = open_page()
+    page = open_page(PAGE)
     given = space(page)
     view = given["view"]
     assert [view[name] for name in ("step", "method", "beside", "at")] == [None, "umap", None, None]
@@ -66,7 +60,7 @@ def test_without_choices_it_follows_the_newest_snapshot_with_three_pins(runs: Pa
 def test_another_run_starts_at_its_own_newest_snapshot(runs: Path) -> None:
     for name in ("first", "second", "third"):
         SyntheticRun(runs, name=name).start()
-    page = open_page(run="1", step="40", beside="2", lasso="O1", at="0,0,1", color="split")
+    page = open_page(PAGE, run="1", step="40", beside="2", lasso="O1", at="0,0,1", color="split")
     page.selectbox(key="run-of-page-1").select(3).run()
     assert not page.exception
     view = space(page)["view"]
@@ -75,12 +69,12 @@ def test_another_run_starts_at_its_own_newest_snapshot(runs: Path) -> None:
 
 
 def test_without_runs_it_says_how_to_start_one(runs: Path) -> None:
-    assert space(open_page())["kind"] == "run_list"
+    assert space(open_page(PAGE))["kind"] == "run_list"
 
 
 def test_a_queued_run_has_no_classes_to_pin_yet(runs: Path) -> None:
     SyntheticRun(runs)
-    assert space(open_page(pin="tiger"))["view"]["pins"] == []
+    assert space(open_page(PAGE, pin="tiger"))["view"]["pins"] == []
 
 
 @pytest.mark.parametrize(

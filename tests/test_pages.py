@@ -2,29 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from browser.synthetic_log import SyntheticRun
+from open_pages import mounted, open_page
 from streamlit.testing.v1 import AppTest
 
 from trainer.run_log.schema import FILE_NAME
-
-PAGES = Path(__file__).resolve().parents[1] / "app"
-
-
-def open_page(name: str, **query: Any) -> AppTest:
-    page = AppTest.from_file(str(PAGES / name), default_timeout=30)
-    for key, value in query.items():
-        page.query_params[key] = value
-    page.run()
-    assert not page.exception
-    return page
-
-
-def mounted(page: AppTest) -> list[dict[str, Any]]:
-    """The data handed to each live component, in the order of the page."""
-    return [json.loads(element.proto.json) for element in page.get("bidi_component")]
 
 
 def parts(page: AppTest) -> list[str]:
