@@ -43,13 +43,20 @@ def repeat_factors(
             f"class indices run from 0 to {num_classes - 1}, got {wrong}: "
             "pass the number of classes the images were labelled with"
         )
-    images_with = np.bincount(flat, minlength=num_classes).astype(np.float64)
-    share = np.divide(images_with, len(shown), out=np.ones(num_classes), where=images_with > 0)
-    of_class = np.maximum(1.0, np.sqrt(threshold / share))
+    images_with = np.bincount(flat, minlength=num_classes)
+    of_class = class_repeat_factors(images_with, len(shown), threshold)
     return np.array(
         [of_class[categories].max() if categories else 1.0 for categories in shown],
         dtype=np.float64,
     )
+
+
+def class_repeat_factors(
+    images_with: NDArray[np.int64], num_images: int, threshold: float = 1e-3
+) -> NDArray[np.float64]:
+    """r_c float64 [C], from how many of ``num_images`` show each class; 1 for a class in none."""
+    share = np.divide(images_with, num_images, out=np.ones(len(images_with)), where=images_with > 0)
+    return np.maximum(1.0, np.sqrt(threshold / share))
 
 
 def epoch_indices(
