@@ -111,7 +111,8 @@ def _curves(outcomes: Outcomes, positives: Integers) -> tuple[Floats, Floats]:
     # 3. At each recall point, the first detection that reaches it. Recall is found / positives;
     #    in whole numbers all curves are searched as one: row by row, `step` apart.
     step = int(positives.max()) + 2
-    needed = np.stack([_needed(count) for count in positives.tolist()])
+    different, which = np.unique(positives, return_inverse=True)
+    needed = np.stack([_needed(count) for count in different.tolist()])[which]
     rows = np.arange(s)[:, None]
     place = np.searchsorted((found + step * rows).ravel(), needed + step * rows) - n * rows
     padded = np.concatenate([precision, np.zeros((s, 1))], axis=1)

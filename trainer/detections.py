@@ -54,23 +54,24 @@ class MaskColumn:
     @classmethod
     def of(cls, codes: Iterable[Mapping[str, Any]]) -> "MaskColumn":
         """The same masks; raises ValueError for what is not a compressed run-length code."""
-        sizes: list[Sequence[int]] = []
+        sizes: list[int] = []
         lengths: list[int] = []
         text = bytearray()
         for code in codes:
-            counts = code["counts"] if isinstance(code, Mapping) else code
-            if isinstance(counts, str):
-                counts = counts.encode("ascii")
-            if not isinstance(counts, bytes):
+            try:
+                height, width = code["size"]
+                counts = code["counts"]
+                run_lengths = counts if isinstance(counts, bytes) else counts.encode("ascii")
+            except (TypeError, AttributeError, KeyError) as error:
                 raise ValueError(
-                    f"A detection's segmentation must be compressed run lengths, got a "
-                    f"{type(counts).__name__}: encode it with pycocotools.mask."
-                )
-            sizes.append(code["size"])
-            lengths.append(len(counts))
-            text += counts
+                    f"A detection's segmentation must be compressed run lengths, got {error!r} "
+                    "reading one: encode it with pycocotools.mask."
+                ) from error
+            sizes += (height, width)
+            lengths.append(len(run_lengths))
+            text += run_lengths
         return cls(
-            sizes=np.array(sizes, dtype=np.int32).reshape(len(sizes), 2),
+            sizes=np.array(sizes, dtype=np.int32).reshape(len(lengths), 2),
             ends=np.cumsum(lengths, dtype=np.int64),
             text=text,
         )
@@ -130,8 +131,7 @@ class Detections(Sequence[Record]):
                 )
         boxes = masks = None
         if all("bbox" in record for record in records):
-            sides = np.array([record["bbox"] for record in records], dtype=np.float64)
-            boxes = sides.reshape(len(records), 4)
+            boxes = _boxes(records)
         if all("segmentation" in record for record in records):
             masks = MaskColumn.of(record["segmentation"] for record in records)
         return cls(
@@ -194,6 +194,17 @@ class Detections(Sequence[Record]):
         """The records of these images, in their order."""
         wanted = np.isin(self.image_ids, np.fromiter(image_ids, dtype=np.int64))
         return self.records(np.flatnonzero(wanted))
+
+
+def _boxes(records: Sequence[Mapping[str, Any]]) -> Floats:
+    """float64[D, 4]."""
+    sides = np.fromiter((side for record in records for side in record["bbox"]), dtype=np.float64)
+    if len(sides) != 4 * len(records):
+        raise ValueError(
+            f"A detection's bbox must be x, y, width and height, got {len(sides)} numbers in "
+            f"{len(records)} boxes: use the results format of LVIS."
+        )
+    return sides.reshape(len(records), 4)
 
 
 def _concatenated(
