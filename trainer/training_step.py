@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from trainer.distributed import ALONE, Ranks
 from trainer.trainable_model import TrainableModel
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
@@ -21,13 +22,20 @@ class OutOfMemory(RuntimeError):
 
 
 class TrainingStep:
-    """Moves a model by one batch.
+    """Moves a model by one batch, of which every rank has a part.
+
+    With several ranks the gradient and the losses are the means over the ranks' own, weighed by
+    their images. That is what one process makes of the joined batch for every loss that is a mean
+    over images, or over as many RoIs or anchors in each; the mask loss (a mean over positive
+    RoIs), images with too few RoIs, and the virtual loss (every rank draws its own features) are
+    means of the ranks' means, as with DistributedDataParallel.
 
     Args:
         model: on `device`.
         optimizers: of its parameters.
         gradient_clip: bound on the norm of the gradient; 0 for none.
         device: where the model is.
+        ranks: that train together.
     """
 
     def __init__(
@@ -37,60 +45,90 @@ class TrainingStep:
         optimizers: list[torch.optim.Optimizer],
         gradient_clip: float,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._model = model
         self._optimizers = optimizers
         self._most = gradient_clip or math.inf
         self._device = device
+        self._ranks = ranks
+        self._loss_names: list[str] = []
 
-    def __call__(self, batch: Batch, *, step: int) -> dict[str, float]:
+    def __call__(self, batch: Batch, *, step: int, images: int | None = None) -> dict[str, float]:
         """The losses of a batch, each under its own key, after the step.
 
         Args:
-            batch: images and targets.
+            batch: images and targets, of this rank; it may have none.
             step: training steps done before; for the messages.
+            images: of all ranks together; None where there is one.
 
         Raises:
             LossNotFinite: a loss or the gradient is not; the weights are as they were.
             OutOfMemory: the batch does not fit on the GPU.
         """
         try:
-            losses, gradient = self._optimise(*to_device(batch, self._device))
+            share = len(batch[0]) / (images or len(batch[0]))
+            losses, gradient = self._optimise(*to_device(batch, self._device), share)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
                 f"the GPU has no memory left at step {step} on images "
                 f"{_image_ids(batch)}: lower batch_size or image_max_size "
                 f"({str(error).splitlines()[0]})"
             ) from None
-        refuse_not_finite(losses, gradient, batch, step=step)
+        refuse_not_finite(losses, gradient, batch, step=step, ranks=self._ranks)
         return losses
 
     def _optimise(
-        self, images: list[Tensor], targets: list[dict[str, Tensor]]
+        self, images: list[Tensor], targets: list[dict[str, Tensor]], share: float
     ) -> tuple[dict[str, float], float]:
         """One step; returns the losses and the norm of the gradient before clipping."""
-        losses: dict[str, Tensor] = self._model(images, targets)
-        total = torch.stack(list(losses.values())).sum()
         for optimizer in self._optimizers:
             optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        losses: dict[str, Tensor] = {}
+        if images:
+            losses = self._model(images, targets)
+            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        else:
+            self._observe_nothing()
         trainable = [p for p in self._model.parameters() if p.requires_grad]
+        self._ranks.sum_gradients(trainable, share)
+        losses = self._joined(losses, share)
+        total = torch.stack(list(losses.values())).sum()
         norm = torch.nn.utils.clip_grad_norm_(trainable, self._most)
         if bool((total + norm).isfinite()):  # a step on NaN would spoil the weights beyond rescue
             for optimizer in self._optimizers:
                 optimizer.step()
         return {name: float(value.detach()) for name, value in losses.items()}, float(norm)
 
+    def _joined(self, losses: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+        """The losses of the joined batch, on every rank."""
+        if self._ranks.world == 1:
+            return losses
+        if not self._loss_names:  # a rank without an image does not know them
+            self._loss_names = self._ranks.broadcast(list(losses))
+        none = torch.zeros((), device=self._device)
+        own = torch.stack([losses.get(name, none).detach().float() for name in self._loss_names])
+        joined = self._ranks.sum(own * share)
+        return dict(zip(self._loss_names, joined.unbind(), strict=True))
+
+    def _observe_nothing(self) -> None:
+        """What a rank without an image adds to the priors, for which all ranks wait."""
+        for stage in self._model.stages:
+            if stage.fasa is not None:
+                fasa = stage.fasa
+                fasa.observe(fasa.mean[:0], fasa.n_seen[:0])
+
 
 def refuse_not_finite(
-    losses: dict[str, float], gradient: float, batch: Batch, *, step: int
+    losses: dict[str, float], gradient: float, batch: Batch, *, step: int, ranks: Ranks = ALONE
 ) -> None:
-    """Raise `LossNotFinite` unless all losses and the gradient's norm are finite."""
+    """Raise `LossNotFinite`, on all ranks, unless all losses and the gradient's norm are finite."""
     if all(map(math.isfinite, (*losses.values(), gradient))):
         return
     shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+    images = [image for part in ranks.gather_objects(_image_ids(batch)) for image in part]
     raise LossNotFinite(
-        f"loss or gradient is not finite at step {step} on images {_image_ids(batch)} "
+        f"loss or gradient is not finite at step {step} on images {images} "
         f"({shown}, gradient norm {gradient:g}): lower the learning rate or the gradient "
         "clip, and fork the run from its last checkpoint"
     )
