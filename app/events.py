@@ -43,7 +43,12 @@ class Mark:
     text: str
 
 
-TONES: Mapping[str, Tone] = {"set": "change", "learning_rate": "change", "fork": "branch"}
+TONES: Mapping[str, Tone] = {
+    "set": "change",
+    "learning_rate": "change",
+    "fork": "branch",
+    "warning": "bad",
+}
 
 
 def event_mark(event: Event) -> Mark:

@@ -31,6 +31,7 @@ from trainer.run_log.history import (
 )
 from trainer.run_log.rows import Command, FeatureValues
 from trainer.run_log.schema import RunLogError
+from trainer.run_log.text import to_json
 from trainer.run_log.transaction import reading, state_of
 
 QUEUE_LIMIT = 256 * 2**20
@@ -39,6 +40,7 @@ CLOSE_SECONDS = 30.0
 _PROGRESS = (
     "UPDATE runs SET step = ?, total_steps = ?, epoch = ?, total_epochs = ?, phase = ? WHERE id = ?"
 )
+_CONFIG = "UPDATE runs SET config = ? WHERE id = ?"
 _ATTEMPT = "INSERT INTO attempts (run_id, started, from_step) VALUES (?, ?, ?)"
 _KEPT = (
     "INSERT OR REPLACE INTO checkpoints (run_id, step, epoch, batch, wall_time, bytes)"
@@ -137,6 +139,10 @@ class RunLogWriter:
     def status(self, status: str, *, error: str | None = None) -> None:
         """Set the run's status; a final one ends the attempt and refuses unanswered commands."""
         self._committer.put(change(*status_statements(self._run_id, status, error)))
+
+    def config(self, values: Mapping[str, Any]) -> None:
+        """Set the run's configuration: what it really trains with, where that is not as asked."""
+        self._committer.put(change((_CONFIG, (to_json(values), self._run_id))))
 
     def progress(
         self, *, step: int, total_steps: int, epoch: int, total_epochs: int, phase: str
