@@ -155,6 +155,16 @@ class Detections(Sequence[Record]):
             masks=MaskColumn.joined(masks) if len(masks) == len(parts) else None,
         )
 
+    def taken(self, rows: npt.NDArray[np.integer]) -> "Detections":
+        """The detections at `rows`, int[N] from 0 on, as columns."""
+        return Detections(
+            image_ids=self.image_ids[rows],
+            category_ids=self.category_ids[rows],
+            scores=self.scores[rows],
+            boxes=None if self.boxes is None else self.boxes[rows],
+            masks=None if self.masks is None else MaskColumn.of(self.masks.codes(rows)),
+        )
+
     def __len__(self) -> int:
         return len(self.scores)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from trainer.detection_selection import DetectionLimits
-from trainer.detections import DetectionCollector, Detections, MaskColumn
+from trainer.detections import DetectionCollector, Detections
 from trainer.evaluation import FIXED_DETECTIONS
 from trainer.mask_pasting import RunLengths
 
@@ -107,15 +107,4 @@ class UncappedCollector:
         for category_id, score in zip(ids[full].tolist(), lowest.tolist(), strict=True):
             self.floors[label_of[category_id]] = score
         rows = np.flatnonzero(kept)
-        self._kept, self._always = _taken(everything, rows), always[rows]
-
-
-def _taken(detections: Detections, rows: npt.NDArray[np.integer]) -> Detections:
-    boxes, masks = detections.boxes, detections.masks
-    return Detections(
-        image_ids=detections.image_ids[rows],
-        category_ids=detections.category_ids[rows],
-        scores=detections.scores[rows],
-        boxes=None if boxes is None else boxes[rows],
-        masks=None if masks is None else MaskColumn.of(masks.codes(rows)),
-    )
+        self._kept, self._always = everything.taken(rows), always[rows]
