@@ -31,8 +31,8 @@ def config(data: str, folder: Path | None, **values: object) -> RunConfig:
 def test_lvis_takes_all_photos_from_the_folder_itself(tmp_path: Path) -> None:
     put(tmp_path, *LVIS)
     files = data_files(config("lvis", tmp_path))
-    assert files.train == SetFiles(tmp_path / "lvis_v1_train.json", tmp_path)
-    assert files.test == SetFiles(tmp_path / "lvis_v1_val.json", tmp_path)
+    assert files.train == SetFiles(tmp_path / "lvis_v1_train.json", tmp_path, True)
+    assert files.test == SetFiles(tmp_path / "lvis_v1_val.json", tmp_path, True)
     assert (files.holdout, files.coco_lt_list) == (None, None)
 
 
@@ -49,8 +49,8 @@ def test_coco_takes_the_photos_of_each_set_from_its_own_folder(data: str, tmp_pa
     put(tmp_path, *LAYOUTS[data])
     files = data_files(config(data, tmp_path))
     jsons = tmp_path / "annotations"
-    assert files.train == SetFiles(jsons / "instances_train2017.json", tmp_path / "train2017")
-    assert files.test == SetFiles(jsons / "instances_val2017.json", tmp_path / "val2017")
+    assert files.train == SetFiles(jsons / "instances_train2017.json", tmp_path / "train2017", True)
+    assert files.test == SetFiles(jsons / "instances_val2017.json", tmp_path / "val2017", True)
     assert files.coco_lt_list == (tmp_path / COCO_LT_LIST if data == "coco_lt" else None)
 
 

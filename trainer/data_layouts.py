@@ -21,10 +21,18 @@ _JSON_FOLDERS = ("annotations", ".")  # below the data folder, where a json is l
 
 @dataclass(frozen=True)
 class SetFiles:
-    """One set: its json, and the folder below which its image files lie."""
+    """One set.
+
+    Attributes:
+        annotations: its json.
+        images: the folder below which its image files lie.
+        is_published: whether it is a data folder's own: then nobody can mend the json, and its
+            annotations without area are left out.
+    """
 
     annotations: Path
     images: Path
+    is_published: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,7 @@ def data_files(config: RunConfig) -> DataFiles:
 def _published(config: RunConfig, annotations: Path, photos: str) -> SetFiles:
     assert config.data_folder is not None
     images = config.data_folder if config.data == "lvis" else config.data_folder / photos
-    return SetFiles(annotations, images)
+    return SetFiles(annotations, images, is_published=True)
 
 
 def _named(config: RunConfig, prefix: str) -> SetFiles | None:

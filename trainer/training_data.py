@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -17,6 +18,7 @@ from data.holdout import holdout_indices
 from data.repeat_factor import epoch_indices, repeat_factors, uniform_indices
 from data.transforms import EpochView, collate
 from trainer.config import RunConfig, dataset_title
+from trainer.data_layouts import SetFiles, data_files
 from trainer.distributed import ALONE, Ranks
 
 # Loader processes are not forked from the trainer: the run log's thread may hold a lock that a
@@ -38,6 +40,7 @@ class TrainingData:
         holdout: whose losses steer adaptation.
         test: on which AP is reported, or None: then no AP is computed.
         federated: whether `test` follows LVIS's federated protocol.
+        instance_bins: [C] 1..4, the bin of AP_1..AP_4 of each class; None for other than COCO-LT.
     """
 
     title: str
@@ -46,6 +49,7 @@ class TrainingData:
     holdout: DetectionDataset
     test: DetectionDataset | None
     federated: bool
+    instance_bins: list[int] | None = None
 
     @property
     def class_counts(self) -> list[int]:
@@ -62,24 +66,28 @@ def build_training_data(config: RunConfig, *, datasets: Path) -> TrainingData:
 
     Raises:
         AnnotationError: when a json or an image folder breaks a rule.
+        ConfigError: when a data folder lacks parts.
     """
     if config.data == "demo":
         return _demo(config, datasets)
-    assert config.annotations is not None  # RunConfig's rule
-    assert config.images is not None
-    full = DetectionDataset(config.annotations, config.images, drop_empty=config.drop_empty)
-    test = None
-    if config.test_annotations is not None and config.test_images is not None:
-        test = DetectionDataset(
-            config.test_annotations,
-            config.test_images,
-            categories=full.categories,
-            drop_empty=config.drop_empty,
-        )
-    train, holdout = _training_and_holdout(config, full, test)
+    files = data_files(config)
+    full = _dataset(config, files.train, skip_unannotated=config.skip_unannotated)
+    test = _of_same_classes(config, files.test, full)
+    train, holdout = _training_and_holdout(config, files.holdout, full, test)
     return TrainingData(
         dataset_title(config), train.categories, train, holdout, test, config.data == "lvis"
     )
+
+
+def _dataset(config: RunConfig, files: SetFiles, **options: Any) -> DetectionDataset:
+    drop_empty = config.drop_empty or files.is_published
+    return DetectionDataset(files.annotations, files.images, drop_empty=drop_empty, **options)
+
+
+def _of_same_classes(
+    config: RunConfig, files: SetFiles | None, full: DetectionDataset
+) -> DetectionDataset | None:
+    return None if files is None else _dataset(config, files, categories=full.categories)
 
 
 def _demo(config: RunConfig, datasets: Path) -> TrainingData:
@@ -95,17 +103,16 @@ def _demo(config: RunConfig, datasets: Path) -> TrainingData:
 
 
 def _training_and_holdout(
-    config: RunConfig, full: DetectionDataset, test: DetectionDataset | None
+    config: RunConfig,
+    files: SetFiles | None,
+    full: DetectionDataset,
+    test: DetectionDataset | None,
 ) -> tuple[DetectionDataset, DetectionDataset]:
     if config.adapt_on == "test" and test is not None:
         return full, test
-    if config.holdout_annotations is not None and config.holdout_images is not None:
-        return full, DetectionDataset(
-            config.holdout_annotations,
-            config.holdout_images,
-            categories=full.categories,
-            drop_empty=config.drop_empty,
-        )
+    holdout = _of_same_classes(config, files, full)
+    if holdout is not None:
+        return full, holdout
     held = set(
         holdout_indices(
             full.image_categories, full.num_classes, share=config.holdout_share, seed=config.seed
