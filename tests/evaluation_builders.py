@@ -64,3 +64,74 @@ def written(folder: Path, content: Table) -> Path:
     path = folder / "truth.json"
     path.write_text(json.dumps(content))
     return path
+
+
+def random_case(
+    seed: int, *, images: int, categories: int, federated: bool
+) -> tuple[Table, list[Table]]:
+    """A random annotation file and detections: near misses, false alarms, equal scores, slivers.
+
+    Some objects are there twice, some are as large as the limit of a size, some are crowds or to
+    be ignored, and some images have nothing.
+    """
+    rng = np.random.default_rng(seed)
+    entries, objects, records = [], [], []
+    for number in range(1, images + 1):
+        present = rng.choice(categories, size=rng.integers(0, 4), replace=False) + 1
+        absent = set(rng.integers(1, categories + 1, size=2).tolist()) - set(present.tolist())
+        partial = rng.integers(1, categories + 1, size=rng.integers(0, 3)).tolist()
+        entries.append(
+            image(number, tuple(absent), tuple(partial)) if federated else {"id": number}
+        )
+        for category in present.tolist():
+            for _ in range(rng.integers(1, 4)):
+                box = random_box(rng)
+                objects += [(number, category, box)] * int(rng.integers(1, 3))
+                records += near_misses(rng, number, category, box)
+        for _ in range(rng.integers(0, 6)):
+            box = [int(v) for v in (*rng.integers(0, 60, 2), *rng.integers(0, 60, 2))]
+            category = int(rng.integers(1, categories + 1))
+            records.append(found(number, category, box, score(rng)))
+    letters = "".join(rng.choice(list("rcf"), size=categories))
+    rng.shuffle(records)
+    content = truth(entries, objects, letters)
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = int(rng.random() < 0.15)
+        if rng.random() < 0.1:
+            annotation["ignore"] = 1
+    return content, records
+
+
+def random_box(rng: np.random.Generator) -> list[int]:
+    box = [int(v) for v in (*rng.integers(0, 24, 2), *rng.integers(3, 60, 2))]
+    kind = rng.random()
+    if kind < 0.2:  # as large as a size's limit
+        box[2] = box[3] = 32 if kind < 0.1 else 96
+    elif kind < 0.3:  # the lvis package skips empty objects
+        box[3] = 0
+    return box
+
+
+def near_misses(
+    rng: np.random.Generator, number: int, category: int, box: list[int]
+) -> list[Table]:
+    shifts = rng.integers(-6, 7, size=(rng.integers(0, 3), 4))
+    boxes = [[max(0, int(a + b)) for a, b in zip(box, shift, strict=True)] for shift in shifts]
+    if rng.random() < 0.2:
+        boxes.append(box)
+    return [found(number, category, shifted, score(rng)) for shifted in boxes]
+
+
+def score(rng: np.random.Generator) -> float:
+    """One of 20 values, so that many are equal."""
+    return float(rng.integers(1, 21)) / 20
+
+
+def without_masks(records: list[Table]) -> list[Table]:
+    names = ("image_id", "category_id", "bbox", "score")
+    return [{name: record[name] for name in names} for record in records]
+
+
+def without_boxes(records: list[Table]) -> list[Table]:
+    names = ("image_id", "category_id", "segmentation", "score")
+    return [{name: record[name] for name in names} for record in records]

@@ -1,7 +1,6 @@
-"""Average precision against hand-computed cases, and the collecting of detections."""
+"""Average precision and recall against hand-computed cases."""
 
 import copy
-import json
 import logging
 import math
 from pathlib import Path
@@ -11,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 from evaluation_builders import HERE, SIDE, THERE, Table, found, image, truth, written
-from lvis import LVISResults
-from pycocotools import mask as rle_masks
 
 from trainer.detections import DetectionCollector
 from trainer.evaluation import evaluate_detections
@@ -143,6 +140,90 @@ def test_records_are_left_alone_and_nothing_is_printed(
     assert caplog.records == []
 
 
+def test_recall_is_the_share_of_objects_found_at_each_threshold(tmp_path: Path) -> None:
+    objects = [(1, 1, HERE), (1, 1, THERE)]
+    path = written(tmp_path, truth([image(1)], objects, "r"))
+    # IoU 0.725 passes five of the ten thresholds; the false alarm does not matter.
+    records = [found(1, 1, [10, 10, 40, 29], 0.2), found(1, 1, [60, 10, 5, 5], 0.9)]
+    metrics = evaluate_detections(path, [1], records, federated=True).metrics
+    assert metrics["segm/AR"] == pytest.approx(25)
+    assert metrics["segm/AR_medium"] == pytest.approx(25)
+    assert "segm/AR_small" not in metrics
+    assert "segm/AR_large" not in metrics
+
+
+def test_the_best_of_each_class_know_no_cap_per_image(tmp_path: Path) -> None:
+    objects = [(1, 1, HERE), (1, 2, THERE), (2, 1, HERE)]
+    path = written(tmp_path, truth([image(1), image(2)], objects, "rf"))
+    records = [found(1, 1, HERE, 0.9), found(1, 2, THERE, 0.8), found(2, 1, HERE, 0.7)]
+    metrics = evaluate_detections(path, [1, 2], records, federated=True, max_detections=1).metrics
+    assert metrics["bbox/AP"] == pytest.approx(50)
+    assert metrics["bbox/AP_fixed"] == metrics["bbox/AP_pool"] == pytest.approx(100)
+    one = evaluate_detections(path, [1, 2], records, federated=True, fixed_detections=1).metrics
+    assert one["bbox/AP"] == pytest.approx(100)
+    assert one["bbox/AP_fixed_r"] == one["bbox/AP_pool_r"] == pytest.approx(100 * 51 / 101)
+    assert one["bbox/AP_fixed_f"] == one["bbox/AP_pool_f"] == pytest.approx(100)
+
+
+def test_pooled_scores_of_classes_are_compared_with_each_other(tmp_path: Path) -> None:
+    path = written(tmp_path, truth([image(1)], [(1, 1, HERE), (1, 2, HERE)], "rf"))
+    # Alone each class is perfect or useless; in the pool the false alarm comes before the find.
+    records = [found(1, 1, HERE, 0.5), found(1, 2, THERE, 0.9)]
+    metrics = evaluate_detections(path, [1, 2], records, federated=True).metrics
+    assert metrics["bbox/AP_fixed"] == pytest.approx(50)
+    assert metrics["bbox/AP_pool"] == pytest.approx(100 * 0.5 * 51 / 101)
+    assert metrics["bbox/AP_pool_r"] == pytest.approx(100)
+    assert metrics["bbox/AP_pool_f"] == 0
+
+
+def test_only_a_federated_file_has_the_best_of_each_class(tmp_path: Path) -> None:
+    path = written(tmp_path, truth([image(1)], [(1, 1, HERE)], "r"))
+    metrics = evaluate_detections(path, [1], [found(1, 1, HERE, 1)], federated=False).metrics
+    assert metrics["bbox/AP"] == pytest.approx(100)
+    assert not any("fixed" in name or "pool" in name for name in metrics)
+
+
+def test_bins_average_over_their_classes(tmp_path: Path) -> None:
+    objects = [(1, category, HERE) for category in (1, 2, 3)]
+    path = written(tmp_path, truth([image(1)], objects, "rrrr"))
+    records = [found(1, 1, HERE, 0.9), found(1, 3, HERE, 0.9)]
+    metrics = evaluate_detections(
+        path, [3, 2, 1, 4], records, federated=False, bins=[4, 1, 1, 2]
+    ).metrics
+    # Class 4, alone in bin 2, has nothing to be found; nobody is in bin 3.
+    assert metrics["segm/AP_1"] == pytest.approx(50)
+    assert metrics["segm/AP_4"] == pytest.approx(100)
+    assert "segm/AP_2" not in metrics
+    assert "segm/AP_3" not in metrics
+
+
+def test_whoever_waits_is_called_and_may_end_it(tmp_path: Path) -> None:
+    path = written(tmp_path, truth([image(1)], [(1, 1, HERE)], "r"))
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_detections(path, [1], [found(1, 1, HERE, 1)], federated=True, between=stop)
+
+
+def test_collected_detections_evaluate_to_100_when_they_are_the_truth(tmp_path: Path) -> None:
+    path = written(tmp_path, truth([image(1)], [(1, 1, HERE), (1, 3, THERE)], "rcf"))
+    masks = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
+    masks[0, 10:50, 10:50] = masks[1, 70:110, 70:110] = True
+    collector = DetectionCollector([1, 2, 3])
+    collector.add(
+        1,
+        boxes=torch.tensor([[10.0, 10, 50, 50], [70, 70, 110, 110]]),
+        scores=torch.tensor([0.5, 0.6]),
+        labels=torch.tensor([0, 2]),
+        masks=masks,
+    )
+    result = evaluate_detections(path, [1, 2, 3], collector.records, federated=True)
+    assert result.metrics["segm/AP"] == pytest.approx(100)
+    assert result.metrics["bbox/AP"] == pytest.approx(100)
+
+
 # Bad input
 
 
@@ -165,6 +246,13 @@ def test_an_unknown_letter_is_refused(tmp_path: Path) -> None:
         evaluate_detections(path, [1], [], federated=True)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
+    path = written(tmp_path, truth([image(1)], [(1, 1, HERE)], "r"))
+    with pytest.raises(ValueError, match="score must be a number"):
+        evaluate_detections(path, [1], [found(1, 1, HERE, value)], federated=True)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"images": []}', "3"])
 def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "broken.json").write_text(text)
@@ -175,90 +263,3 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_cap_below_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
         evaluate_detections(tmp_path / "any", [1], [], federated=True, max_detections=0)
-
-
-# Collecting
-
-
-def detections(count: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    corners = 20 * torch.rand(count, 2, generator=generator)
-    return {
-        "boxes": torch.cat([corners, corners + 10], dim=1),
-        "scores": torch.rand(count, generator=generator),
-        "labels": torch.randint(0, 3, (count,), generator=generator),
-        "masks": torch.rand(count, 30, 40, generator=generator) > 0.5,
-    }
-
-
-def test_collected_masks_and_boxes_come_back() -> None:
-    collector = DetectionCollector([5, 7, 1000])
-    given_ = detections(4)
-    collector.add(12, **given_)
-    assert [record["image_id"] for record in collector.records] == [12] * 4
-    names = [[5, 7, 1000][label] for label in given_["labels"].tolist()]
-    assert [record["category_id"] for record in collector.records] == names
-    for row, record in enumerate(collector.records):
-        x0, y0, x1, y1 = given_["boxes"][row].tolist()
-        assert record["bbox"] == pytest.approx([x0, y0, x1 - x0, y1 - y0])
-        assert record["score"] == given_["scores"][row].item()
-        decoded = rle_masks.decode(record["segmentation"]).astype(bool)
-        np.testing.assert_array_equal(decoded, given_["masks"][row].numpy())
-
-
-def test_collected_records_are_the_published_results_format(tmp_path: Path) -> None:
-    content = truth([image(1), image(2)], [(1, 1, HERE)], "rcf")
-    path = written(tmp_path, content)
-    collector = DetectionCollector([1, 2, 3])
-    collector.add(1, **detections(3))
-    collector.add(2, **detections(2))
-    results = tmp_path / "results.json"
-    results.write_text(json.dumps(list(collector.records)))
-    assert json.loads(results.read_text()) == list(collector.records)
-    assert len(LVISResults(str(path), str(results)).anns) == 5
-
-
-def test_collecting_in_parts_equals_collecting_at_once() -> None:
-    at_once, in_parts = DetectionCollector([1, 2, 3]), DetectionCollector([1, 2, 3])
-    given_ = detections(5)
-    at_once.add(1, **given_)
-    for part in (slice(0, 2), slice(2, 5)):
-        in_parts.add(1, **{name: value[part] for name, value in given_.items()})
-    assert list(at_once.records) == list(in_parts.records)
-
-
-def test_an_image_without_detections_adds_nothing() -> None:
-    collector = DetectionCollector([1])
-    collector.add(1, **detections(0))
-    assert list(collector.records) == []
-
-
-def test_labels_outside_the_classes_are_refused() -> None:
-    collector = DetectionCollector([1, 2])
-    given_ = detections(2) | {"labels": torch.tensor([0, 2])}
-    with pytest.raises(ValueError, match="got 2: leave the background out"):
-        collector.add(1, **given_)
-    assert list(collector.records) == []
-
-
-def test_lengths_that_differ_are_refused() -> None:
-    given_ = detections(3) | {"scores": torch.rand(2)}
-    with pytest.raises(ValueError, match="got 3, 2, 3 and 3"):
-        DetectionCollector([1, 2, 3]).add(1, **given_)
-
-
-def test_collected_detections_evaluate_to_100_when_they_are_the_truth(tmp_path: Path) -> None:
-    path = written(tmp_path, truth([image(1)], [(1, 1, HERE), (1, 3, THERE)], "rcf"))
-    masks = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
-    masks[0, 10:50, 10:50] = masks[1, 70:110, 70:110] = True
-    collector = DetectionCollector([1, 2, 3])
-    collector.add(
-        1,
-        boxes=torch.tensor([[10.0, 10, 50, 50], [70, 70, 110, 110]]),
-        scores=torch.tensor([0.5, 0.6]),
-        labels=torch.tensor([0, 2]),
-        masks=masks,
-    )
-    result = evaluate_detections(path, [1, 2, 3], collector.records, federated=True)
-    assert result.metrics["segm/AP"] == pytest.approx(100)
-    assert result.metrics["bbox/AP"] == pytest.approx(100)

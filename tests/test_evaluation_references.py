@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_builders import Table, found, image, rectangle, truth, written
+from evaluation_builders import (
+    Table,
+    random_case,
+    rectangle,
+    score,
+    without_boxes,
+    without_masks,
+    written,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lvis import LVIS, LVISEval, LVISResults
@@ -23,93 +32,77 @@ from trainer.evaluation import evaluate_detections
 # The oracle
 
 
-@pytest.mark.parametrize("cap", [3, 300])
-@pytest.mark.parametrize("kind", ["bbox", "segm"])
-def test_equals_the_oracle(shared_oracles: Path, tmp_path: Path, kind: str, cap: int) -> None:
-    oracle = json.loads((shared_oracles / "08_lvis_eval.json").read_text())
-    sides = {entry["id"]: entry["height"] for entry in oracle["gt"]["images"]}
+@dataclasses.dataclass(frozen=True)
+class Oracle:
+    """The shared federated set with detections, and what the reference packages gave."""
+
+    path: Path
+    category_ids: list[int]
+    records: list[Table]
+    results: dict[str, Any]
+
+
+@pytest.fixture
+def oracle(shared_oracles: Path, tmp_path: Path) -> Oracle:
+    content = json.loads((shared_oracles / "08_lvis_eval.json").read_text())
+    sides = {entry["id"]: entry["height"] for entry in content["gt"]["images"]}
     records = [
         entry | {"segmentation": rectangle(*entry["bbox"], side=sides[entry["image_id"]])}
-        for entry in oracle["detections"]
+        for entry in content["detections"]
     ]
-    ids = [entry["id"] for entry in oracle["gt"]["categories"]]
-    path = written(tmp_path, oracle["gt"])
-    result = evaluate_detections(path, ids, records, federated=True, max_detections=cap)
-    expected = oracle["results"][kind][f"AP_standard_maxdets{cap}"]
-    compare_summary(result, kind, expected)
+    ids = [entry["id"] for entry in content["gt"]["categories"]]
+    return Oracle(written(tmp_path, content["gt"]), ids, records, content["results"])
+
+
+@pytest.mark.parametrize("cap", [3, 300])
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_equals_the_oracle(oracle: Oracle, kind: str, cap: int) -> None:
+    result = evaluate_detections(
+        oracle.path, oracle.category_ids, oracle.records, federated=True, max_detections=cap
+    )
+    compare_summary(result, kind, oracle.results[kind][f"AP_standard_maxdets{cap}"])
     if cap == 300:
-        per_class = 100 * np.array(oracle["results"][kind]["per_category_AP"])
+        per_class = 100 * np.array(oracle.results[kind]["per_category_AP"])
         np.testing.assert_allclose(result.per_class[kind], per_class.astype(np.float32), rtol=1e-7)
+
+
+@pytest.mark.parametrize("top", [10, 10_000])
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_fixed_and_pooled_equal_the_oracle(oracle: Oracle, kind: str, top: int) -> None:
+    metrics = evaluate_detections(
+        oracle.path, oracle.category_ids, oracle.records, federated=True, max_detections=3,
+        fixed_detections=top,
+    ).metrics  # fmt: skip
+    fixed = oracle.results[kind][f"AP_fixed_topk{top}_per_class"]
+    pooled = oracle.results[kind][f"AP_pool_topk{top}"]
+    for theirs, ours in (("", ""), ("r", "_r"), ("c", "_c"), ("f", "_f")):
+        assert metrics[f"{kind}/AP_fixed{ours}"] / 100 == pytest.approx(
+            fixed[f"AP{theirs}"], abs=1e-9
+        )
+        assert metrics[f"{kind}/AP_pool{ours}"] / 100 == pytest.approx(
+            pooled[f"AP-pooled-{theirs or 'all'}"], abs=1e-9
+        )
 
 
 NAMES = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APr": "AP_r", "APc": "AP_c", "APf": "AP_f"}
 NAMES |= {"APs": "AP_small", "APm": "AP_medium", "APl": "AP_large"}
+NAMES |= {"AR": "AR", "ARs": "AR_small", "ARm": "AR_medium", "ARl": "AR_large"}
 
 
 def compare_summary(
     result: evaluation.EvaluationResult, kind: str, expected: dict[str, float]
 ) -> None:
     """Fractions of the reference, -1 for no ground truth, against our percent."""
-    for theirs, ours in NAMES.items():
-        if theirs not in expected:
-            continue
-        if expected[theirs] == -1:
+    for full_name, value in expected.items():
+        ours = NAMES[full_name.partition("@")[0]]  # the recalls are called AR@300
+        if value == -1:
             assert f"{kind}/{ours}" not in result.metrics
         else:
             actual = result.metrics[f"{kind}/{ours}"] / 100
-            assert actual == pytest.approx(expected[theirs], abs=1e-9), ours
+            assert actual == pytest.approx(value, abs=1e-9), ours
 
 
 # The reference packages on random detections
-
-
-def random_case(seed: int, *, images: int, categories: int, federated: bool) -> tuple[Any, Any]:
-    """A random annotation file and detections: near misses, false alarms, equal scores, slivers."""
-    rng = np.random.default_rng(seed)
-    entries, objects, records = [], [], []
-    for number in range(1, images + 1):
-        present = rng.choice(categories, size=rng.integers(0, 4), replace=False) + 1
-        absent = set(rng.integers(1, categories + 1, size=2).tolist()) - set(present.tolist())
-        partial = rng.integers(1, categories + 1, size=rng.integers(0, 3)).tolist()
-        entries.append(
-            image(number, tuple(absent), tuple(partial)) if federated else {"id": number}
-        )
-        for category in present.tolist():
-            for _ in range(rng.integers(1, 4)):
-                box = [int(v) for v in (*rng.integers(0, 60, 2), *rng.integers(3, 60, 2))]
-                box[3] *= int(rng.random() > 0.1)  # the lvis package skips empty objects
-                objects.append((number, category, box))
-                records += near_misses(rng, number, category, box)
-        for _ in range(rng.integers(0, 6)):
-            box = [int(v) for v in (*rng.integers(0, 60, 2), *rng.integers(0, 60, 2))]
-            category = int(rng.integers(1, categories + 1))
-            records.append(found(number, category, box, score(rng)))
-    letters = "".join(rng.choice(list("rcf"), size=categories))
-    rng.shuffle(records)
-    return truth(entries, objects, letters), records
-
-
-def near_misses(
-    rng: np.random.Generator, number: int, category: int, box: list[int]
-) -> list[Table]:
-    shifts = rng.integers(-6, 7, size=(rng.integers(0, 3), 4))
-    boxes = [[max(0, int(a + b)) for a, b in zip(box, shift, strict=True)] for shift in shifts]
-    return [found(number, category, shifted, score(rng)) for shifted in boxes]
-
-
-def score(rng: np.random.Generator) -> float:
-    """One of 20 values, so that many are equal."""
-    return float(rng.integers(1, 21)) / 20
-
-
-def without_masks(records: list[Table]) -> list[Table]:
-    names = ("image_id", "category_id", "bbox", "score")
-    return [{name: record[name] for name in names} for record in records]
-
-
-def without_boxes(records: list[Table]) -> list[Table]:
-    names = ("image_id", "category_id", "segmentation", "score")
-    return [{name: record[name] for name in names} for record in records]
 
 
 @settings(
@@ -133,13 +126,78 @@ def test_equals_the_lvis_package(
         return  # the lvis package cannot evaluate nothing
     path = written(tmp_path, content)
     result = evaluate_detections(path, range(1, 7), records, federated=True, max_detections=cap)
-    for kind, reduced in (("bbox", without_masks(records)), ("segm", without_boxes(records))):
-        reference_truth = LVIS(str(path))
-        reference_found = LVISResults(reference_truth, copy.deepcopy(reduced), max_dets=cap)
-        reference = LVISEval(reference_truth, reference_found, kind)
-        reference.run()
+    for kind in ("bbox", "segm"):
+        reference = lvis_reference(path, records, kind, cap)
         compare_summary(result, kind, dict(reference.get_results()))
         compare_classes(result.per_class[kind], reference.eval["precision"][..., 0])
+
+
+def lvis_reference(path: Path, records: list[Table], kind: str, cap: int) -> LVISEval:
+    reduced = without_masks(records) if kind == "bbox" else without_boxes(records)
+    reference_truth = LVIS(str(path))
+    reference_found = LVISResults(reference_truth, copy.deepcopy(reduced), max_dets=cap)
+    reference = LVISEval(reference_truth, reference_found, kind)
+    reference.run()
+    return reference
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_fixed_and_pooled_equal_the_lvis_package_with_the_best_of_each_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(np, "float", float, raising=False)
+    content, records = random_case(seed, images=10, categories=6, federated=True)
+    path, top = written(tmp_path, content), (4, 10_000)[seed % 2]
+    metrics = evaluate_detections(
+        path, range(1, 7), records, federated=True, max_detections=2, fixed_detections=top
+    ).metrics
+    best = []
+    for category in range(1, 7):
+        own = [record for record in records if record["category_id"] == category]
+        best += sorted(own, key=lambda record: record["score"], reverse=True)[:top]
+    for kind in ("bbox", "segm"):
+        reference = lvis_reference(path, best, kind, -1)
+        for letter, group in zip("rcf", reference.freq_groups, strict=True):
+            expected = reference.results[f"AP{letter}"]
+            actual = metrics.get(f"{kind}/AP_fixed_{letter}", -100) / 100
+            assert actual == pytest.approx(expected, abs=1e-9)
+            actual = metrics.get(f"{kind}/AP_pool_{letter}", -100) / 100
+            assert actual == pytest.approx(pooled(reference, group), abs=1e-9)
+        assert metrics[f"{kind}/AP_fixed"] / 100 == pytest.approx(reference.results["AP"], abs=1e-9)
+        expected = pooled(reference, list(range(6)))
+        assert metrics[f"{kind}/AP_pool"] / 100 == pytest.approx(expected, abs=1e-9)
+
+
+def pooled(reference: LVISEval, group: list[int]) -> float:
+    """One curve over the categories at the positions `group`, in plain loops; -1: no objects."""
+    images = len(reference.params.img_ids)
+    blocks = [
+        reference.eval_imgs[category * 4 * images + image]  # of every size
+        for image in range(images)
+        for category in group
+    ]
+    blocks = [block for block in blocks if block is not None]
+    objects = sum(int((block["gt_ignore"] == 0).sum()) for block in blocks)
+    if objects == 0:
+        return -1
+    precisions = []
+    for threshold in range(10):
+        detections = [
+            (score, match > 0)
+            for block in blocks
+            for score, match, ignored in zip(
+                block["dt_scores"], block["dt_matches"][threshold], block["dt_ignore"][threshold],
+                strict=True,
+            )
+            if not ignored
+        ]  # fmt: skip
+        curve, found_ = [], 0
+        for rank, (_, hit) in enumerate(sorted(detections, key=lambda d: -d[0]), start=1):
+            found_ += hit
+            curve.append((found_ / objects, found_ / rank))
+        for recall in np.linspace(0, 1, 101):
+            precisions.append(max((p for r, p in curve if r >= recall), default=0.0))
+    return float(np.mean(precisions))
 
 
 def compare_classes(actual: np.ndarray, precision: np.ndarray) -> None:
@@ -162,17 +220,15 @@ def compare_with_pycocotools(path: Path, records: list[Table]) -> None:
             reference.evaluate()
             reference.accumulate()
             reference.summarize()
-        names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-        compare_summary(result, kind, dict(zip(names, reference.stats[:6], strict=True)))
+        names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR", "ARs", "ARm", "ARl")
+        figures = [*reference.stats[:6], *reference.stats[8:]]
+        compare_summary(result, kind, dict(zip(names, figures, strict=True)))
         compare_classes(result.per_class[kind], reference.eval["precision"][..., 0, 2])
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_equals_pycocotools(tmp_path: Path, seed: int) -> None:
     content, records = random_case(seed, images=12, categories=5, federated=False)
-    crowd = np.random.default_rng(seed).random(len(content["annotations"])) < 0.15
-    for annotation, is_crowd in zip(content["annotations"], crowd.tolist(), strict=True):
-        annotation["iscrowd"] = int(is_crowd)
     compare_with_pycocotools(written(tmp_path, content), records)
 
 
