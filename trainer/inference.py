@@ -2,28 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from data.detection import DetectionDataset
+from data.transforms import as_input
 from trainer.config import RunConfig
-from trainer.detections import DetectionCollector
+from trainer.detections import DetectionCollector, Detections
+from trainer.distributed import ALONE, Ranks
 from trainer.evaluation import EvaluationResult, evaluate_detections
+from trainer.mask_pasting import RunLengths, mask_run_lengths
 from trainer.model import FASAMaskRCNN
 from trainer.training_data import TrainingData, evaluation_loader
 
-_MASK_THRESHOLD = 0.5
-_MOST_DETECTIONS = {True: 300, False: 100}  # counted an image: LVIS's (federated) and COCO's rule
+MOST_DETECTIONS = {True: 300, False: 100}
+"""Counted an image: LVIS's (federated) and COCO's rule."""
+
+BatchDone = Callable[[int], None]
+
+
+class Collector(Protocol):
+    """What takes up the detections of one image after the other."""
+
+    def add(
+        self,
+        image_id: int,
+        *,
+        boxes: Tensor,
+        scores: Tensor,
+        labels: Tensor,
+        masks: Sequence[RunLengths],
+    ) -> None:
+        """See `DetectionCollector.add`."""
 
 
 @torch.no_grad()
+def predict(
+    model: FASAMaskRCNN,
+    test: DetectionDataset,
+    config: RunConfig,
+    collector: Collector,
+    *,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    batch_done: BatchDone = lambda total: None,
+) -> None:
+    """Give `collector` what `model` detects on the images of `test`, in their order.
+
+    Args:
+        model: on `device`; left in eval mode.
+        test: the images; their objects are not read.
+        config: batch size, loader processes and precision are taken from it.
+        collector: gets boxes in pixels of the original images, all on the processor.
+        device: where the model is.
+        ranks: the processes that share every batch; each collects its own part.
+        batch_done: called after each batch with the number of batches there are.
+    """
+    model.eval()
+    loader = evaluation_loader(config, test, ranks=ranks)
+    for images, image_ids in loader:
+        found = []
+        if images:  # the last batch may have fewer images than there are ranks
+            with _precision(config, device):
+                found = model([as_input(image.to(device)) for image in images])
+        for image, image_id, result in zip(images, image_ids, found, strict=True):
+            boxes = result["boxes"].cpu()
+            collector.add(
+                image_id,
+                boxes=boxes,
+                scores=result["scores"].cpu(),
+                labels=result["labels"].cpu(),
+                masks=mask_run_lengths(result["masks"][:, 0], boxes, image.shape[-2:]),
+            )
+        batch_done(len(loader))
+
+
 def evaluate_model(
     model: FASAMaskRCNN,
     data: TrainingData,
     config: RunConfig,
     *,
     device: torch.device,
-    batch_done: Callable[[int], None] = lambda total: None,
+    ranks: Ranks = ALONE,
+    batch_done: BatchDone = lambda total: None,
     between: Callable[[], None] = lambda: None,
 ) -> EvaluationResult | None:
     """AP of boxes and masks on `data.test`, or None without a test set.
@@ -31,34 +97,46 @@ def evaluate_model(
     Args:
         model: on `device`; left in eval mode.
         data: with the test set.
-        config: batch size and loader processes are taken from it.
+        config: see `predict`.
         device: where the model is.
+        ranks: the processes that share every batch; with several, only the first gets a result,
+            the same as one process would have.
         batch_done: called after each batch with the number of batches there are.
         between: called about every second while AP is computed from the detections.
     """
-    if data.test is None:
+    test = data.test
+    if test is None:
         return None
-    model.eval()
     category_ids = [category.id for category in data.categories]
     collector = DetectionCollector(category_ids)
-    loader = evaluation_loader(config, data.test)
-    for images, targets in loader:
-        found = model([image.to(device) for image in images])
-        for target, result in zip(targets, found, strict=True):
-            collector.add(
-                int(target["image_id"]),
-                boxes=result["boxes"].cpu(),
-                scores=result["scores"].cpu(),
-                labels=result["labels"].cpu(),
-                masks=(result["masks"][:, 0] > _MASK_THRESHOLD).cpu(),
-            )
-        batch_done(len(loader))
+    predict(model, test, config, collector, device=device, ranks=ranks, batch_done=batch_done)
+    parts = ranks.collect(collector.records)
+    if not ranks.is_first:
+        return None
     return evaluate_detections(
-        data.test.annotations_path,
+        test.annotations_path,
         category_ids,
-        collector.records,
+        _in_order(parts, test.image_ids),
         federated=data.federated,
-        max_detections=_MOST_DETECTIONS[data.federated],
+        max_detections=MOST_DETECTIONS[data.federated],
         frequencies=[category.frequency for category in data.categories],
+        bins=data.instance_bins,
         between=between,
     )
+
+
+def _in_order(parts: Sequence[Detections], image_ids: Sequence[int]) -> Detections:
+    """The detections of all ranks, sorted as their images are: of equal scores the first counts."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = Detections.joined(parts)
+    place = {image_id: place for place, image_id in enumerate(image_ids)}
+    places = [place[image_id] for image_id in joined.image_ids.tolist()]
+    return joined.taken(np.argsort(places, kind="stable"))
+
+
+def _precision(config: RunConfig, device: torch.device) -> AbstractContextManager[object]:
+    """Automatic mixed precision, where the run has it."""
+    if config.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, config.precision))

@@ -1,11 +1,11 @@
-"""From the loader's images to the batch that the backbone takes."""
+"""From the loader's images to the batch that the backbone takes, and its detections back."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch import Tensor
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 
 
 class InputTransform(GeneralizedRCNNTransform):
@@ -22,3 +22,22 @@ class InputTransform(GeneralizedRCNNTransform):
             return image, target
         resized: tuple[Tensor, dict[str, Any] | None] = super().resize(image, target)
         return resized
+
+    def postprocess(
+        self,
+        result: list[dict[str, Tensor]],
+        image_shapes: list[tuple[int, int]],
+        original_image_sizes: list[tuple[int, int]],
+    ) -> list[dict[str, Tensor]]:
+        """Boxes in pixels of the original images; masks stay grids of probabilities in them.
+
+        torchvision draws every mask as an image here; `trainer.mask_pasting` does without.
+        """
+        if self.training:
+            return result  # there are none
+        return [
+            {**found, "boxes": resize_boxes(found["boxes"], shape, original)}
+            for found, shape, original in zip(
+                result, image_shapes, original_image_sizes, strict=True
+            )
+        ]

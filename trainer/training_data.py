@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from data.categories import Category
 from data.demo import write_demo
 from data.detection import DetectionDataset
+from data.evaluation_images import EvaluationImages, collate_images
 from data.holdout import holdout_indices
 from data.repeat_factor import epoch_indices, repeat_factors, uniform_indices
 from data.transforms import EpochView, collate
@@ -180,12 +181,17 @@ def _as_trained(
 def evaluation_loader(
     config: RunConfig, test: DetectionDataset, *, ranks: Ranks = ALONE
 ) -> DataLoader:
-    """The test images in the order of their json."""
-    return _loader(config, EpochView(test, seed=0, epoch=0, flip_probability=0.0), ranks)
+    """The test images in the order of their json, uint8 and as large as they are: (images, ids)."""
+    return _loader(config, EvaluationImages(test), ranks, collate_fn=collate_images)
 
 
 def _loader(
-    config: RunConfig, view: EpochView, ranks: Ranks, *, skip_batches: int = 0
+    config: RunConfig,
+    view: EpochView | EvaluationImages,
+    ranks: Ranks,
+    *,
+    skip_batches: int = 0,
+    collate_fn: Callable[[list[Any]], Any] = collate,
 ) -> DataLoader:
     """This rank's part of every batch, which is empty where there are fewer images than ranks.
 
@@ -199,7 +205,7 @@ def _loader(
         batch_sampler=[
             list(ranks.share(range(len(view))[start : start + size])) for start in starts
         ],
-        collate_fn=collate,
+        collate_fn=collate_fn,
         num_workers=config.workers,
         multiprocessing_context=_WORKERS if config.workers else None,
         # A loader draws a seed for its workers; from torch's own generator, a resumed epoch,
