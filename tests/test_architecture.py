@@ -67,7 +67,9 @@ RULES = {
     "fasa_core/super_groups.py": Rule(only=("fasa_core", "torch", "numpy", "sklearn")),
     "trainer": Rule(never=("app", "torchvision.models.detection")),
     "trainer/model.py": Rule(never=("app",)),
-    "trainer/roi_heads.py": Rule(never=("app",)),
+    "trainer/roi_sampling.py": Rule(never=("app",)),
+    "trainer/box_stage.py": Rule(never=("app",)),
+    "trainer/mask_branch.py": Rule(never=("app",)),
     # Not in the run log's room, as pictures need Pillow.
     "trainer/feature_export.py": Rule(only=("trainer.run_log", "trainer.feature_sprite", "numpy")),
     "trainer/feature_sprite.py": Rule(only=("numpy", "PIL")),

@@ -136,10 +136,10 @@ def features_by_hand(model: FASAMaskRCNN, data: TrainingData) -> np.ndarray:
         large = F.interpolate(image[None], size=(96, 128), mode="bilinear", align_corners=False)
         heads = model.roi_heads
         with torch.no_grad():
-            pooled = heads.box_roi_pool(
+            pooled = heads.box.roi_pool(
                 model.backbone(large), [2.0 * target["boxes"][numbers]], [(96, 128)]
             )
-            found.append(heads.box_head(pooled))
+            found.append(heads.box.head(pooled))
     return torch.cat(found).half().numpy()
 
 
@@ -151,7 +151,7 @@ def test_the_features_are_those_of_the_box_head(data: TrainingData, tmp_path: Pa
     assert expected.std(axis=0).max() > 0.01  # the objects can be told from one another
     np.testing.assert_allclose(bench.snapshots()[0].real, expected, rtol=2e-3, atol=1e-4)
     with torch.no_grad():
-        for parameter in bench.model.roi_heads.box_head.parameters():
+        for parameter in bench.model.roi_heads.box.head.parameters():
             parameter.add_(0.01)
     bench.probe.take(step=1, epoch=0)
     moved = features_by_hand(bench.model, data)
@@ -303,7 +303,7 @@ def train(bench: Bench, *, probed: bool) -> tuple[list[float], list[torch.Tensor
             optimizer.step()
         losses += [float(value.detach()) for value in result.values()]
     state = bench.model.state_dict()
-    extra = state.pop("roi_heads.fasa._extra_state")
+    extra = state.pop("roi_heads.box.fasa._extra_state")
     return losses, [*state.values(), extra["generator"], torch.get_rng_state()]
 
 

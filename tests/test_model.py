@@ -148,7 +148,7 @@ def test_the_first_batch_does_not_decide_how_later_ones_are_pooled() -> None:
 def test_a_class_specific_model_trains_too() -> None:
     model = _model(class_agnostic_box=False, class_agnostic_mask=False).train()
     torch.stack(list(model(*_batch()).values())).sum().backward()
-    assert model.roi_heads.mask_predictor.weight.shape[0] == len(COUNTS)
+    assert model.roi_heads.mask.predictor.weight.shape[0] == len(COUNTS)
     with torch.no_grad():
         model.eval()(_batch()[0])
 

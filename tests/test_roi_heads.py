@@ -1,5 +1,7 @@
 """The RoI heads: equal to torchvision's own where they should be, and FASA where it belongs."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,8 +11,11 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
 from fasa_core.fasa import FASA
+from trainer.box_stage import BoxPredictor, BoxStage
 from trainer.classification_losses import SoftmaxCrossEntropy
-from trainer.roi_heads import BoxPredictor, FASARoIHeads, MaskPredictor
+from trainer.mask_branch import MaskBranch, MaskPredictor
+from trainer.roi_heads import FASARoIHeads
+from trainer.roi_sampling import RoISampler
 
 CLASSES, CHANNELS, DIM = 5, 8, 16
 SHAPES = [(64, 64), (64, 48)]
@@ -21,31 +26,38 @@ def _parts() -> dict[str, object]:
     return {
         "box_roi_pool": MultiScaleRoIAlign(["0"], 7, 2),
         "box_head": TwoMLPHead(CHANNELS * 49, DIM),
-        "fg_iou_thresh": 0.5,
-        "bg_iou_thresh": 0.5,
-        "batch_size_per_image": 16,
-        "positive_fraction": 0.5,
-        "bbox_reg_weights": None,
-        "score_thresh": 0.05,
-        "nms_thresh": 0.5,
-        "detections_per_img": 20,
         "mask_roi_pool": MultiScaleRoIAlign(["0"], 14, 2),
         "mask_head": MaskRCNNHeads(CHANNELS, (CHANNELS,), 1),
     }
 
 
-def _ours(parts: dict[str, object], *, agnostic: bool, fasa: FASA | None = None) -> FASARoIHeads:
+def _ours(parts: dict[str, Any], *, agnostic: bool, fasa: FASA | None = None) -> FASARoIHeads:
     loss = SoftmaxCrossEntropy()
-    return FASARoIHeads(
+    masks = 1 if agnostic else CLASSES
+    box = BoxStage(
         num_classes=CLASSES,
         cls_loss=loss,
         fasa=fasa,
         smooth_l1_beta=1 / 9,
-        box_predictor=BoxPredictor(
-            loss.make_predictor(DIM, CLASSES), DIM, 1 if agnostic else CLASSES
+        roi_pool=parts["box_roi_pool"],
+        head=parts["box_head"],
+        predictor=BoxPredictor(loss.make_predictor(DIM, CLASSES), DIM, 1 if agnostic else CLASSES),
+        box_weights=(10.0, 10.0, 5.0, 5.0),
+        sampler=RoISampler(
+            num_classes=CLASSES,
+            foreground_iou=0.5,
+            background_iou=0.5,
+            rois_per_image=16,
+            positive_fraction=0.5,
         ),
-        mask_predictor=MaskPredictor(CHANNELS, CHANNELS, 1 if agnostic else CLASSES),
-        **parts,
+    )
+    mask = MaskBranch(
+        roi_pool=parts["mask_roi_pool"],
+        head=parts["mask_head"],
+        predictor=MaskPredictor(CHANNELS, CHANNELS, masks),
+    )
+    return FASARoIHeads(
+        box=box, mask=mask, score_threshold=0.05, nms_threshold=0.5, detections_per_image=20
     )
 
 
@@ -56,6 +68,14 @@ def _pair() -> tuple[RoIHeads, FASARoIHeads]:
     theirs = RoIHeads(
         box_predictor=FastRCNNPredictor(DIM, CLASSES + 1),
         mask_predictor=MaskRCNNPredictor(CHANNELS, CHANNELS, CLASSES + 1),
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=16,
+        positive_fraction=0.5,
+        bbox_reg_weights=None,
+        score_thresh=0.05,
+        nms_thresh=0.5,
+        detections_per_img=20,
         **parts,
     )
     ours = _ours(parts, agnostic=False)
@@ -63,13 +83,13 @@ def _pair() -> tuple[RoIHeads, FASARoIHeads]:
     for parameter in box.parameters():
         nn.init.normal_(parameter, std=0.3)
     with torch.no_grad():
-        ours.box_predictor.classify.weight.copy_(box.cls_score.weight.roll(-1, 0))
-        ours.box_predictor.classify.bias.copy_(box.cls_score.bias.roll(-1, 0))
-        ours.box_predictor.regress.weight.copy_(box.bbox_pred.weight[4:])
-        ours.box_predictor.regress.bias.copy_(box.bbox_pred.bias[4:])
-        ours.mask_predictor.upsample.load_state_dict(mask.conv5_mask.state_dict())
-        ours.mask_predictor.weight.copy_(mask.mask_fcn_logits.weight[1:, :, 0, 0])
-        ours.mask_predictor.bias.copy_(mask.mask_fcn_logits.bias[1:])
+        ours.box.predictor.classify.weight.copy_(box.cls_score.weight.roll(-1, 0))
+        ours.box.predictor.classify.bias.copy_(box.cls_score.bias.roll(-1, 0))
+        ours.box.predictor.regress.weight.copy_(box.bbox_pred.weight[4:])
+        ours.box.predictor.regress.bias.copy_(box.bbox_pred.bias[4:])
+        ours.mask.predictor.upsample.load_state_dict(mask.conv5_mask.state_dict())
+        ours.mask.predictor.weight.copy_(mask.mask_fcn_logits.weight[1:, :, 0, 0])
+        ours.mask.predictor.bias.copy_(mask.mask_fcn_logits.bias[1:])
     return theirs, ours
 
 
@@ -157,7 +177,7 @@ def test_fasa_sees_the_foreground_and_trains_the_classifier_alone() -> None:
     assert float(losses["virtual"].detach()) > 0
     losses["virtual"].backward()
     trained = {name for name, p in ours.named_parameters() if p.grad is not None and p.grad.any()}
-    assert trained == {"box_predictor.classify.weight", "box_predictor.classify.bias"}
+    assert trained == {"box.predictor.classify.weight", "box.predictor.classify.bias"}
 
 
 def test_validation_losses_are_deterministic_and_leave_no_trace() -> None:

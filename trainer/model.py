@@ -23,10 +23,13 @@ from torchvision.ops.poolers import initLevelMapper
 
 from fasa_core.fasa import FASA
 from fasa_core.options import FASAOptions
+from trainer.box_stage import BoxPredictor, BoxStage
 from trainer.class_statistics import ClassStatistics
 from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.config import ConfigError, RunConfig
-from trainer.roi_heads import BoxPredictor, FASARoIHeads, MaskPredictor
+from trainer.mask_branch import MaskBranch, MaskPredictor
+from trainer.roi_heads import FASARoIHeads
+from trainer.roi_sampling import RoISampler
 from trainer.trainable_model import PreparedBoxes, Stage
 
 _LEVELS = ["0", "1", "2", "3"]
@@ -283,27 +286,36 @@ def _build_roi_heads(config: RunConfig, class_counts: Sequence[int]) -> FASARoIH
         config.mask_channels,
         1 if config.class_agnostic_mask else num_classes,
     )
-    return FASARoIHeads(
+    box = BoxStage(
         num_classes=num_classes,
         cls_loss=cls_loss,
         fasa=build_fasa(config, class_counts=class_counts),
         smooth_l1_beta=0.0 if config.box_loss == "l1" else 1 / 9,
-        box_roi_pool=_roi_pool(config, _BOX_BINS),
-        box_head=TwoMLPHead(config.fpn_channels * _BOX_BINS**2, config.feature_dim),
-        box_predictor=box_predictor,
-        fg_iou_thresh=0.5,
-        bg_iou_thresh=0.5,
-        batch_size_per_image=config.rois_per_image,
-        positive_fraction=config.positive_fraction,
-        bbox_reg_weights=_BOX_WEIGHTS,
-        score_thresh=config.score_threshold,
-        nms_thresh=config.nms_threshold,
-        detections_per_img=config.detections_per_image,
-        mask_roi_pool=_roi_pool(config, _MASK_BINS),
-        mask_head=MaskRCNNHeads(
+        roi_pool=_roi_pool(config, _BOX_BINS),
+        head=TwoMLPHead(config.fpn_channels * _BOX_BINS**2, config.feature_dim),
+        predictor=box_predictor,
+        box_weights=_BOX_WEIGHTS,
+        sampler=RoISampler(
+            num_classes=num_classes,
+            foreground_iou=0.5,
+            background_iou=0.5,
+            rois_per_image=config.rois_per_image,
+            positive_fraction=config.positive_fraction,
+        ),
+    )
+    mask = MaskBranch(
+        roi_pool=_roi_pool(config, _MASK_BINS),
+        head=MaskRCNNHeads(
             config.fpn_channels, (config.mask_channels,) * config.mask_layers, dilation=1
         ),
-        mask_predictor=mask_predictor,
+        predictor=mask_predictor,
+    )
+    return FASARoIHeads(
+        box=box,
+        mask=mask,
+        score_threshold=config.score_threshold,
+        nms_threshold=config.nms_threshold,
+        detections_per_image=config.detections_per_image,
     )
 
 
