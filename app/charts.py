@@ -167,27 +167,6 @@ def sampling_probability(counts: Mapping[str, int], *, absolute: bool) -> Chart:
     )
 
 
-def average_precision(counts: Mapping[str, int], *, measure: Literal["segm", "bbox"]) -> Chart:
-    """AP and its averages over rare, common and frequent classes, one point an evaluation."""
-    of = "masks" if measure == "segm" else "boxes"
-    lines = [(f"{measure}/AP", "AP, all", Look(INK, "solid", "circle"))] + [
-        (f"{measure}/AP_{letter}", f"AP_{letter}, {FREQUENCY_NAMES[letter]}", look)
-        for letter, look in FREQUENCY_LOOKS.items()
-    ]
-    want = "scalars:" + ",".join(series for series, _, _ in lines)
-    return Chart(
-        key="average_precision",
-        title=f"Average precision of {of}",
-        caption="AP over IoU .50 to .95 on the test set after each evaluation, over all classes "
-        "and over rare, common and frequent ones.",
-        empty="No evaluation yet: the first AP comes at the end of an evaluated epoch.",
-        lines=tuple(
-            Line(want, name, look, series=series, markers=True) for series, name, look in lines
-        ),
-        panels=(Panel("AP in percent", from_zero=True, number=".1f"),),
-    )
-
-
 QUANTILES = (10, 25, 50, 75, 90)  # percent; the columns of a group in the rows of `bands`
 
 

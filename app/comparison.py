@@ -14,6 +14,7 @@ import numpy as np
 from app.charts import Chart, Line, Panel
 from app.class_charts import CLASS_FIELDS, ClassField
 from app.looks import FREQUENCY_NAMES, Color, Look
+from app.precision_figures import meaning
 from app.steering import knob_label
 from trainer.run_log.rows import Run
 
@@ -79,7 +80,6 @@ SCALARS: dict[str, tuple[str, str, str]] = {
     "adaptation/noise_share": ("Noise", "share", "share of clustered classes that are noise"),
 }
 MEASURES = {"segm": "masks", "bbox": "boxes"}
-GROUP_OF = {f"AP_{letter}": f", {name} classes" for letter, name in FREQUENCY_NAMES.items()}
 UNITS = {"percent": "%", "mb": "MB", "seconds": "s"}  # by the last word of a scalar's name
 
 
@@ -91,7 +91,7 @@ def scalar_words(name: str) -> tuple[str, str, str]:
     words = (rest or room).replace("_", " ")
     if room in MEASURES:
         of = MEASURES[room]
-        return f"{rest} of {of}", "percent", f"average precision of {of}{GROUP_OF.get(rest, '')}"
+        return f"{rest} of {of}", "percent", meaning(rest, of)
     if room == "loss":
         return f"Loss: {words}", "loss", "a training loss of each step"
     if room == "knob":

@@ -11,6 +11,7 @@ from app.comparison_config import Difference, label
 from app.comparison_measures import Measured
 from app.comparison_results import COLUMNS, Result, cells, epochs_text
 from app.looks import Look
+from app.precision_figures import subscript
 
 STYLE = """<style>
 .fasa-compare { overflow-x: auto; }
@@ -74,19 +75,24 @@ def run_link(row: Result | Measured, look: Look, *, dark: bool) -> str:
 
 
 def result_table(
-    rows: Sequence[Result], looks: Mapping[int, Look], sentence: str, *, dark: bool
+    rows: Sequence[Result],
+    looks: Mapping[int, Look],
+    sentence: str,
+    columns: Sequence[str] = COLUMNS,
+    *,
+    dark: bool,
 ) -> str:
-    """AP and its averages, a row a run."""
+    """Figures of an evaluation, a row a run."""
     head = "".join(
         f'<th scope="col" class="number">{_subscript(name)} <small></small></th>'
-        for name in COLUMNS
+        for name in columns
     )
     head = f'<th scope="col" class="number">epochs</th>{head}'
     lines = []
     for row in rows:
         numbers = "".join(
             f'<td class="number">{value} <small>{f"({change})" if change else ""}</small></td>'
-            for value, change in cells(row)
+            for value, change in cells(row, columns)
         )
         lines.append(
             f'<tr><th scope="row" class="run">{run_link(row, looks[row.run_id], dark=dark)}'
@@ -138,8 +144,8 @@ def config_table(
 
 
 def _subscript(name: str) -> str:
-    base, _, letter = name.partition("_")
-    return f"{base}<sub>{letter}</sub>" if letter else base
+    stem, below = subscript(name)
+    return f"{stem}<sub>{below}</sub>" if below else stem
 
 
 def _table(head: str, lines: Sequence[str], sentence: str, name: str) -> str:

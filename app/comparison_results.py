@@ -1,4 +1,4 @@
-"""The result table of several runs: AP, AP_r, AP_c, AP_f and differences to a baseline. Pure.
+"""The result table of several runs: figures of an evaluation, differences to a baseline. Pure.
 
 As in the paper's tables: percent with one decimal, the difference in parentheses behind it.
 """
@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.precision_figures import SETS, Measure, subscript
 from trainer.run_log.rows import ScalarRow
 
-Measure = Literal["segm", "bbox"]
 Moment = Literal["newest", "best", "same"]
 
-COLUMNS = ("AP", "AP_r", "AP_c", "AP_f")
+COLUMNS = SETS["groups"].names
+"""The usual columns of a table: AP, AP_r, AP_c, AP_f."""
 MISSING = "–"
 
 
@@ -44,15 +45,17 @@ class Result:
     differences: Mapping[str, float] = field(default_factory=dict)
 
 
-def scalar_names(measure: Measure) -> list[str]:
-    """The scalars a table is made of."""
-    return [f"{measure}/{column}" for column in COLUMNS]
+def scalar_names(measure: Measure, columns: Sequence[str] = COLUMNS) -> list[str]:
+    """The scalars a table is made of, with AP, which says which evaluation is the best."""
+    return [f"{measure}/{column}" for column in dict.fromkeys(("AP", *columns))]
 
 
-def evaluations(rows: Sequence[ScalarRow], measure: Measure) -> list[Evaluation]:
+def evaluations(
+    rows: Sequence[ScalarRow], measure: Measure, columns: Sequence[str] = COLUMNS
+) -> list[Evaluation]:
     """The evaluations of one run in the order of their steps, from its scalar rows."""
     found: dict[int, tuple[int, dict[str, float]]] = {}
-    wanted = dict(zip(scalar_names(measure), COLUMNS, strict=True))
+    wanted = {name: name.partition("/")[2] for name in scalar_names(measure, columns)}
     for row in rows:
         if row.name in wanted:
             _, values = found.setdefault(row.step, (row.epoch, {}))
@@ -124,13 +127,13 @@ def signed(difference: float) -> str:
     return ("+" if difference > 0 else "−") + text
 
 
-def cells(row: Result) -> list[tuple[str, str]]:
+def cells(row: Result, columns: Sequence[str] = COLUMNS) -> list[tuple[str, str]]:
     """Value and difference (maybe "") of each column as text."""
     values = row.evaluation.values if row.evaluation else {}
     return [
         (number(values.get(column)),
          signed(row.differences[column]) if column in row.differences else "")
-        for column in COLUMNS
+        for column in columns
     ]  # fmt: skip
 
 
@@ -170,39 +173,46 @@ def warning(histories: Mapping[str, Sequence[Evaluation]], moment: Moment) -> st
     )
 
 
-def markdown(rows: Sequence[Result], sentence: str) -> str:
+def markdown(rows: Sequence[Result], sentence: str, columns: Sequence[str] = COLUMNS) -> str:
     """The table in Markdown, with a sentence below it."""
     lines = [
-        "| " + " | ".join(["Run", "Epochs", *COLUMNS]) + " |",
-        "|:---|---:" + "|---:" * len(COLUMNS) + "|",
+        "| " + " | ".join(["Run", "Epochs", *columns]) + " |",
+        "|:---|---:" + "|---:" * len(columns) + "|",
     ]
     for row in rows:
-        texts = [f"{value} ({change})" if change else value for value, change in cells(row)]
+        pairs = cells(row, columns)
+        texts = [f"{value} ({change})" if change else value for value, change in pairs]
         line = [markdown_text(row.name), epochs_text(row), *texts]
         lines.append("| " + " | ".join(line) + " |")
     return "\n".join([*lines, "", markdown_text(sentence)]) + "\n"
 
 
-def latex(rows: Sequence[Result], sentence: str) -> str:
+def latex(rows: Sequence[Result], sentence: str, columns: Sequence[str] = COLUMNS) -> str:
     """The table in LaTeX, for the package booktabs."""
-    columns = [column if column == "AP" else f"AP$_{column[-1]}$" for column in COLUMNS]
     lines = [
         f"% {_one_line(sentence)}",
         r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{lr" + "l" * len(COLUMNS) + "}",
+        r"\begin{tabular}{lr" + "l" * len(columns) + "}",
         r"\toprule",
-        " & ".join(["Run", "Epochs", *columns]) + r" \\",
+        " & ".join(["Run", "Epochs", *map(_latex_figure, columns)]) + r" \\",
         r"\midrule",
     ]
     for row in rows:
         texts = [
             latex_number(value)
             + (rf" {{\footnotesize ({latex_number(change)})}}" if change else "")
-            for value, change in cells(row)
+            for value, change in cells(row, columns)
         ]
         line = [latex_text(row.name), latex_number(epochs_text(row)), *texts]
         lines.append(" & ".join(line) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _latex_figure(name: str) -> str:
+    stem, below = subscript(name)
+    if not below:
+        return stem
+    return f"{stem}$_{below}$" if len(below) == 1 else rf"{stem}$_{{\mathrm{{{below}}}}}$"
 
 
 def markdown_text(text: str) -> str:

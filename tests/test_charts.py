@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from app import charts, class_charts
 from app.live_frames import BAND_NAMES
-from app.looks import pin_looks
+from app.looks import FREQUENCY_LOOKS, pin_looks
+from app.precision_figures import SETS, average_precision
 from app.run_summary import (
     DEAD_AFTER,
     STALLED_AFTER,
@@ -46,8 +47,9 @@ def every_chart() -> list[charts.Chart]:
         charts.losses(),
         charts.sampling_probability(counts, absolute=False),
         charts.sampling_probability(counts, absolute=True),
-        charts.average_precision(counts, measure="segm"),
-        charts.average_precision(counts, measure="bbox"),
+        average_precision(measure="segm"),
+        average_precision(measure="bbox"),
+        *(average_precision(measure="segm", shown=shown) for shown in SETS if shown != "groups"),
         charts.super_groups(),
         charts.probability_bands(counts),
         charts.probability_bands(counts, absolute=True),
@@ -74,7 +76,9 @@ def test_every_chart_says_what_it_shows_in_which_unit(chart: charts.Chart) -> No
 def test_no_two_lines_of_a_chart_look_alike_without_colour(chart: charts.Chart) -> None:
     curves = [line for line in chart.lines if line.band is None]
     looks = {(line.look.dash, line.look.symbol) for line in curves}
-    if chart.key == "average_precision":  # AP itself is told from AP_r by black against colour
+    by_group = any(line.look == FREQUENCY_LOOKS["r"] for line in curves)
+    if chart.key == "average_precision" and by_group:
+        # AP itself is told from AP_r by black against colour
         assert len({line.look.dash for line in chart.lines[1:]}) == 3
     else:
         assert len(looks) == len(curves)
@@ -82,7 +86,7 @@ def test_no_two_lines_of_a_chart_look_alike_without_colour(chart: charts.Chart) 
 
 def test_frequency_groups_keep_their_look_across_charts() -> None:
     probability = charts.sampling_probability({}, absolute=False).lines
-    precision = charts.average_precision({}, measure="segm").lines[1:]
+    precision = average_precision(measure="segm").lines[1:]
     assert [line.look for line in probability] == [line.look for line in precision]
     assert [line.column for line in probability] == [0, 1, 2]  # r, c, f as the route sends them
 

@@ -1,7 +1,8 @@
 """Compare: 2 to 8 runs side by side; results, configurations, curves.
 
-The address holds all that is chosen: `run` (several times), `measure`, `at`, `baseline`, the curves
-(`show`, several times), `by` and the classes (`class`, several times), `x`, `smooth`, `y`.
+The address holds all that is chosen: `run` (several times), `measure`, `at`, `figures`,
+`baseline`, the curves (`show`, several times), `by` and the classes (`class`, several times), `x`,
+`smooth`, `y`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from app.comparison_measures import has_any, measured
 from app.live_chart import live
 from app.looks import Look
 from app.notices import notice, readable_log
+from app.precision_figures import SETS, Measure, offered_sets
 from app.run_list import run_list
 from app.run_page import run_label
 from app.view_options import choice, from_address, to_address
@@ -112,15 +114,24 @@ def draw(reader: RunLogReader, runs: Sequence[Run]) -> None:
     looks = run_looks([run.id for run in runs])
     st.subheader("Results", anchor=False)
     with st.container(horizontal=True, gap="small"):
-        measure = cast(results.Measure, choice("average precision of", "measure", MEASURES))
+        measure = cast(Measure, choice("average precision of", "measure", MEASURES))
         at = cast(results.Moment, choice("at", "at", MOMENTS))
+        columns = choose_figures(reader, runs)
         baseline = choose_baseline(runs)
     live_now = any(run.status not in FINAL_STATUSES for run in runs)
     st.fragment(show_tables, run_every=REFRESH if live_now else None)(
-        reader, runs, looks, measure, at, baseline
+        reader, runs, looks, measure, at, columns, baseline
     )
     st.subheader("Curves", anchor=False)
     show_curves(reader, runs, looks)
+
+
+def choose_figures(reader: RunLogReader, runs: Sequence[Run]) -> Sequence[str]:
+    """The columns of the results: those of the figures that any of the runs has logged."""
+    offered = offered_sets({name for run in runs for name in reader.scalar_names(run.id)})
+    if st.session_state.get("figures") not in offered:  # other runs, other figures
+        st.session_state.pop("figures", None)
+    return SETS[choice("figures", "figures", offered)].names
 
 
 def choose_baseline(runs: Sequence[Run]) -> int | None:
@@ -143,13 +154,14 @@ def show_tables(
     reader: RunLogReader,
     runs: Sequence[Run],
     looks: dict[int, Look],
-    measure: results.Measure,
+    measure: Measure,
     at: results.Moment,
+    columns: Sequence[str],
     baseline: int | None,
 ) -> None:
     """Results and configurations; drawn anew every few seconds while one of the runs trains."""
     try:
-        show_results(reader, runs, looks, measure, at, baseline)
+        show_results(reader, runs, looks, measure, at, columns, baseline)
         show_measures(reader, runs, looks)
         st.subheader("Configuration", anchor=False)
         show_differences(reader, runs, looks)
@@ -161,14 +173,17 @@ def show_results(
     reader: RunLogReader,
     runs: Sequence[Run],
     looks: dict[int, Look],
-    measure: results.Measure,
+    measure: Measure,
     at: results.Moment,
+    columns: Sequence[str],
     baseline: int | None,
 ) -> None:
-    """The table of AP, AP_r, AP_c and AP_f, and its Markdown and LaTeX."""
+    """The table of the figures `columns`, and its Markdown and LaTeX."""
     names = results.unique_names([(run.id, run.name) for run in runs])
-    wanted = results.scalar_names(measure)
-    histories = [results.evaluations(reader.scalars(run.id, wanted), measure) for run in runs]
+    wanted = results.scalar_names(measure, columns)
+    histories = [
+        results.evaluations(reader.scalars(run.id, wanted), measure, columns) for run in runs
+    ]
     same = results.same_epoch(histories)
     rows = results.with_differences(
         [
@@ -180,13 +195,13 @@ def show_results(
     base = next((row for row in rows if row.run_id == baseline), None)
     against = base.name if base and base.evaluation else ""
     sentence = results.heading(measure, at, same, against)
-    st.html(result_table(rows, looks, sentence, dark=is_dark()))
+    st.html(result_table(rows, looks, sentence, columns, dark=is_dark()))
     careful = results.warning(dict(zip(names, histories, strict=True)), at)
     if careful:
         st.text(f"⚠ {careful}")
     with st.expander("Copy as Markdown or LaTeX"):
-        st.code(results.markdown(rows, sentence), language=None)
-        st.code(results.latex(rows, sentence), language=None)
+        st.code(results.markdown(rows, sentence, columns), language=None)
+        st.code(results.latex(rows, sentence, columns), language=None)
 
 
 def show_measures(reader: RunLogReader, runs: Sequence[Run], looks: dict[int, Look]) -> None:

@@ -15,6 +15,7 @@ from app.diagnosis_panel import diagnosis_panel
 from app.heat_map import heat_choices, heat_map
 from app.live_chart import live
 from app.pins import Pins
+from app.precision_figures import average_precision, sets_of_run
 from app.run_actions import act, answer, is_run_id
 from app.run_page import open_run_page
 from app.source import run_log_path
@@ -46,14 +47,14 @@ def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
         st.rerun()
     diagnosis_panel(run.id)
     steering(run)
-    view, absolute = view_options(fasa)
+    view, absolute, figures = view_options(run, fasa)
 
     def chart(spec: charts.Chart) -> Callable[[], object]:
         return partial(live, "chart", spec.to_dict(), key=f"{spec.key}-{run.id}", run=run.id,
                        view=view)  # fmt: skip
 
     counts = charts.frequency_counts(categories)
-    first, rest = [charts.losses(), charts.average_precision(counts, measure="segm")], []
+    first, rest = [charts.losses(), average_precision(measure="segm", shown=figures)], []
     if fasa:  # a baseline samples no virtual features and adapts nothing
         spread = charts.probability_bands(counts, absolute=absolute)
         probability = charts.sampling_probability(counts, absolute=absolute)
@@ -95,11 +96,12 @@ def do(run: Run, asked: Mapping[str, Any]) -> str:
     return obey(run_log_path(), run, asked)
 
 
-def view_options(fasa: bool) -> tuple[dict[str, Any], bool]:
+def view_options(run: Run, fasa: bool) -> tuple[dict[str, Any], bool, str]:
     """One quiet row of choices for all charts; each lives in the address.
 
     Returns:
-        How charts show their lines, and whether p is shown as it is (else relative to its start).
+        How charts show their lines; whether p is shown as it is (else relative to its start);
+        which figures the chart of average precision shows.
     """
     unit = "ratio"
     with st.container(horizontal=True, gap="small"):
@@ -108,7 +110,9 @@ def view_options(fasa: bool) -> tuple[dict[str, Any], bool]:
         smoothing = choice("smoothing", "smooth", dict.fromkeys(SMOOTHING), first="some")
         if fasa:
             unit = choice("sampling probability", "p", P_LABELS)
-    return {"x": x, "log": y, "smoothing": SMOOTHING[smoothing]}, unit == "absolute"
+        figures = choice("average precision", "ap", sets_of_run(run.config))
+    view = {"x": x, "log": y, "smoothing": SMOOTHING[smoothing]}
+    return view, unit == "absolute", figures
 
 
 def grid(draws: Sequence[Callable[[], object]]) -> None:
