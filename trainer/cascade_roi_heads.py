@@ -193,6 +193,17 @@ class CascadeRoIHeads(FASARoIHeads):
         mean = torch.stack([*logits, found]).mean(dim=0)
         return last.cls_loss.scores(mean)[:, 1:], boxes
 
+    def _masks(
+        self,
+        features: dict[str, Tensor],
+        boxes: list[Tensor],
+        labels: Tensor,
+        image_shapes: list[tuple[int, int]],
+    ) -> Tensor:
+        """The mean of all stages' probabilities [P, S, S]."""
+        found = [branch(features, boxes, labels, image_shapes).sigmoid() for branch in self.masks]
+        return torch.stack(found).mean(dim=0)
+
 
 @torch.no_grad()
 def _refined(

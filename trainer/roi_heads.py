@@ -134,16 +134,27 @@ class FASARoIHeads(nn.Module):
                 strict=True,
             )
         ]
-        logits = self.mask(
+        masks = self._masks(
             features,
             [result["boxes"] for result in results],
             torch.cat([result["labels"] for result in results]),
             image_shapes,
         )
         counts = [len(result["labels"]) for result in results]
-        for result, mask in zip(results, torch.split(logits.sigmoid(), counts), strict=True):
+        for result, mask in zip(results, torch.split(masks, counts), strict=True):
             result["masks"] = mask[:, None]
         return results
+
+    def _masks(
+        self,
+        features: dict[str, Tensor],
+        boxes: list[Tensor],
+        labels: Tensor,
+        image_shapes: list[tuple[int, int]],
+    ) -> Tensor:
+        """Boxes [n, 4] of each image and labels [P] -> probabilities [P, S, S]."""
+        logits: Tensor = self.mask(features, boxes, labels, image_shapes)
+        return logits.sigmoid()
 
     def _scored_boxes(
         self,
