@@ -23,6 +23,7 @@ from trainer.box_stage import BoxPredictor, BoxStage
 from trainer.cascade_roi_heads import CASCADE, CascadeRoIHeads, CascadeStage, StageSettings
 from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.config import RunConfig
+from trainer.distributed import ALONE, Ranks
 from trainer.mask_branch import MaskBranch, MaskPredictor
 from trainer.roi_heads import FASARoIHeads
 from trainer.roi_sampling import RoISampler
@@ -52,16 +53,19 @@ def build_rpn(config: RunConfig) -> RegionProposalNetwork:
     )
 
 
-def build_roi_heads(config: RunConfig, *, class_counts: Sequence[int]) -> FASARoIHeads:
+def build_roi_heads(
+    config: RunConfig, *, class_counts: Sequence[int], ranks: Ranks = ALONE
+) -> FASARoIHeads:
     """The RoI heads of the detector that `config` names.
 
     Args:
         config: the run's configuration.
         class_counts: [C] training instances of each class.
+        ranks: that train together.
     """
     is_cascade = config.detector == "cascade_mask_rcnn"
     first, *later = [
-        _build_stage(config, settings, number, class_counts)
+        _build_stage(config, settings, number, class_counts, ranks)
         for number, settings in enumerate(CASCADE if is_cascade else CASCADE[:1])
     ]
     limits = {
@@ -75,13 +79,16 @@ def build_roi_heads(config: RunConfig, *, class_counts: Sequence[int]) -> FASARo
     return CascadeRoIHeads(first=first, later=later, loss_weights=weights, **limits)
 
 
-def build_fasa(config: RunConfig, *, class_counts: Sequence[int], stage: int = 0) -> FASA | None:
+def build_fasa(
+    config: RunConfig, *, class_counts: Sequence[int], stage: int = 0, ranks: Ranks = ALONE
+) -> FASA | None:
     """FASA with the options of `config`, or None when it is switched off.
 
     Args:
         config: the run's configuration.
         class_counts: [C] training instances of each class, N_c of Eq. 4.
         stage: which one it serves, from 0: each draws numbers of its own.
+        ranks: that train together.
     """
     if not config.fasa:
         return None
@@ -89,11 +96,23 @@ def build_fasa(config: RunConfig, *, class_counts: Sequence[int], stage: int = 0
     seed = config.seed
     if stage:
         seed = int(np.random.SeedSequence((seed, stage)).generate_state(1, np.uint64)[0])
-    return FASA(len(class_counts), config.feature_dim, class_counts, options, seed=seed)
+    return FASA(
+        len(class_counts),
+        config.feature_dim,
+        class_counts,
+        options,
+        seed=seed,
+        rank=ranks.rank,
+        gather=ranks.gather_rows if ranks.world > 1 else None,
+    )
 
 
 def _build_stage(
-    config: RunConfig, settings: StageSettings, number: int, class_counts: Sequence[int]
+    config: RunConfig,
+    settings: StageSettings,
+    number: int,
+    class_counts: Sequence[int],
+    ranks: Ranks,
 ) -> CascadeStage:
     num_classes = len(class_counts)
     cls_loss = SoftmaxCrossEntropy()
@@ -110,7 +129,7 @@ def _build_stage(
     box = BoxStage(
         num_classes=num_classes,
         cls_loss=cls_loss,
-        fasa=build_fasa(config, class_counts=class_counts, stage=number),
+        fasa=build_fasa(config, class_counts=class_counts, stage=number, ranks=ranks),
         smooth_l1_beta=0.0 if config.box_loss == "l1" else config.smooth_l1_beta,
         roi_pool=_roi_pool(config, _BOX_BINS),
         head=TwoMLPHead(config.fpn_channels * _BOX_BINS**2, config.feature_dim),

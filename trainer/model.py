@@ -14,6 +14,7 @@ from trainer.backbone_weights import load_weights
 from trainer.backbones import BODIES, PyramidBackbone, build_backbone, build_body
 from trainer.class_statistics import ClassStatistics
 from trainer.config import RunConfig
+from trainer.distributed import ALONE, Ranks
 from trainer.heads import build_roi_heads, build_rpn
 from trainer.input_transform import InputTransform
 from trainer.roi_heads import FASARoIHeads
@@ -119,12 +120,15 @@ class FASAMaskRCNN(GeneralizedRCNN):
 _LOSS_NAMES = {"loss_objectness": "objectness", "loss_rpn_box_reg": "rpn_box"}
 
 
-def build_model(config: RunConfig, *, class_counts: Sequence[int]) -> FASAMaskRCNN:
+def build_model(
+    config: RunConfig, *, class_counts: Sequence[int], ranks: Ranks = ALONE
+) -> FASAMaskRCNN:
     """Mask R-CNN as `config` describes it.
 
     Args:
         config: the run's configuration.
         class_counts: [C] training instances of each class, N_c of Eq. 4.
+        ranks: that train together.
 
     Raises:
         ConfigError: when the backbone's weights cannot be had.
@@ -135,6 +139,6 @@ def build_model(config: RunConfig, *, class_counts: Sequence[int]) -> FASAMaskRC
     return FASAMaskRCNN(
         build_backbone(config, body),
         build_rpn(config),
-        build_roi_heads(config, class_counts=class_counts),
+        build_roi_heads(config, class_counts=class_counts, ranks=ranks),
         InputTransform(*size, list(about.mean), list(about.deviation)),
     )
