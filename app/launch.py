@@ -29,6 +29,7 @@ from app.notices import notice
 from app.run_draft import Draft, Origin
 from app.source import run_log_path, source
 from trainer.config import ConfigError, fork_knobs, load_config
+from trainer.presets import scaling_advice
 from trainer.run_log.schema import RunLogError
 
 NAME = "name"  # in the address
@@ -167,6 +168,9 @@ class Launch:
                 st.markdown("**Data, time and memory**")
                 st.caption("Checked and estimated once no value is refused.")
             return
+        advice = scaling_advice(draft.values, draft.edited)
+        if advice:
+            st.info(advice)
         check = self._check(draft)
         with st.container(border=True, gap="small"):
             st.markdown("**Data**")

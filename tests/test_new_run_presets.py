@@ -154,3 +154,48 @@ def test_one_button_starts_one_demo(tmp_path: Path) -> None:
     assert (run.name, run.status, run.config["distance"]) == ("demo", "queued", "ratio_of_sums")
     (tmp_path / "file").touch()
     assert "cannot be made" in start_demo(tmp_path / "file" / "runs" / FILE_NAME, [])
+
+
+LVIS_ROW = "lvis_v1/mask_rcnn_r50_24e_rfs"
+
+
+def test_rows_of_a_data_set_are_found_and_taken(runs: Path) -> None:
+    page = open_page(runs)
+    [choice] = page.button_group
+    choice.set_value("LVIS v1")
+    rerun(page)
+    assert page.multiselect(key="preset").value == []  # the demo would lie below a row of LVIS
+    assert not page.code  # nothing to start yet
+    offered = [button.label for button in page.button]
+    assert {"mask_rcnn_r50_24e_rfs", "cascade_mask_rcnn_r101_24e_fasa"} <= set(offered)
+    page.text_input(key="preset-find").set_value("R50 24 FASA")
+    rerun(page)
+    found = ["mask_rcnn_r50_24e_fasa", "mask_rcnn_r50_24e_rfs_fasa"]
+    assert [button.label for button in page.button][:2] == found
+    page.button(key=f"take-{LVIS_ROW}_fasa").click()
+    rerun(page)
+    assert page.query_params["preset"] == f"{LVIS_ROW}_fasa"
+    assert name_field(page).value == f"{LVIS_ROW}_fasa"
+    assert knob(page, "train_min_sizes").value == "640, 672, 704, 736, 768, 800"
+    [choice] = page.button_group
+    choice.set_value("COCO-LT")
+    rerun(page)
+    assert page.multiselect(key="preset").value == []
+    page.text_input(key="preset-find").set_value("nothing of the kind")
+    rerun(page)
+    assert any(text.startswith("No preset of this data set has") for text in texts(page))
+
+
+def test_a_row_needs_its_data_and_says_what_another_batch_size_wants(runs: Path) -> None:
+    page = open_page(runs, preset=f"{LVIS_ROW},static-5")
+    assert page.button_group[0].value == "LVIS v1"
+    assert knob(page, "initial_scale").value == 5.0
+    assert "--data-folder FOLDER" in texts(page)[-1]
+    start(page)
+    assert not (runs / FILE_NAME).exists()
+    page = open_page(runs, preset=LVIS_ROW, data="demo", batch_size="4")
+    [advice] = [element.value for element in page.info]
+    assert "linear scaling rule has learning_rate 0.005" in advice
+    knob(page, "batch_size").set_value(16)
+    rerun(page)
+    assert not page.info

@@ -259,7 +259,7 @@ def test_another_batch_size_is_advised_on_by_the_linear_rule() -> None:
     assert scaling_advice(given, given) == ""
     said = scaling_advice(given, {**given, "batch_size": 4})
     assert "learning_rate 0.02 is for batches of 16 images" in said
-    assert said.endswith("give --learning-rate 0.005 --classifier-learning-rate 0.005")
+    assert said.endswith("has learning_rate 0.005 and classifier_learning_rate 0.005: set them")
     scaled = {"batch_size": 32, "learning_rate": 0.04, "classifier_learning_rate": 0.04}
     assert scaling_advice(given, {**given, **scaled}) == ""
     assert scaling_advice(preset_values(["demo"]), RunConfig(batch_size=4).model_dump()) == ""

@@ -180,9 +180,8 @@ def scaling_advice(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
     factor = chosen["batch_size"] / given["batch_size"]
     if factor == 1 or any(chosen[name] != given[name] for name in rates):
         return ""
-    flags = " ".join(f"--{name.replace('_', '-')} {given[name] * factor:g}" for name in rates)
+    scaled = " and ".join(f"{name} {given[name] * factor:g}" for name in rates)
     return (
-        f"learning_rate {given['learning_rate']:g} is for batches of {given['batch_size']} images, "
-        f"the linear scaling rule has {given['learning_rate'] * factor:g} for "
-        f"{chosen['batch_size']}: give {flags}"
+        f"learning_rate {given['learning_rate']:g} is for batches of {given['batch_size']} images; "
+        f"for {chosen['batch_size']} the linear scaling rule has {scaled}: set them"
     )

@@ -8,15 +8,14 @@ import streamlit as st
 
 from app.launch import Launch
 from app.notices import notice, readable_log
-from app.run_draft import DEFAULTS, Origin, checkpoint_label, usual_checkpoint
+from app.preset_picker import FIRST_PRESETS, PRESET, choose_presets
+from app.run_draft import Origin, checkpoint_label, usual_checkpoint
 from app.run_page import run_label
 from app.source import source
-from trainer.presets import PRESETS
 from trainer.run_log.rows import CheckpointRow, Run
 from trainer.run_log.schema import RunLogError
 
-FIRST_PRESETS = ["demo"]
-PARENT, HOW, STEP, PRESET = "parent", "how", "step", "preset"
+PARENT, HOW, STEP = "parent", "how", "step"
 WAYS = {"restart": "restart with changes", "fork": "fork from an epoch"}
 
 
@@ -118,22 +117,8 @@ def choose_parent(runs: Sequence[Run]) -> Run | None:
 
 
 def from_presets() -> Origin | None:
-    """Draw the choice of presets."""
-    if PRESET not in st.session_state:
-        asked = st.query_params.get(PRESET)
-        given = FIRST_PRESETS if asked is None else asked.split(",")
-        st.session_state[PRESET] = [name for name in dict.fromkeys(given) if name in PRESETS]
-    names = st.multiselect(
-        "presets, each laid over those before it", list(PRESETS), key=PRESET,
-        placeholder="none: the defaults, which are the paper's", persist_state="page",
-    )  # fmt: skip
-    for name in names or [DEFAULTS]:
-        st.caption(f"**{name}**: {PRESETS[name].purpose}")
-    if names != FIRST_PRESETS:
-        st.query_params[PRESET] = ",".join(names)
-    else:
-        st.query_params.pop(PRESET, None)
-    return chosen(None)
+    """Draw the choice of presets; None while there is none to start from."""
+    return None if choose_presets() is None else chosen(None)
 
 
 def from_parent(parent: Run) -> Origin | None:
