@@ -7,12 +7,12 @@ Shapes:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from trainer.matching import AREAS, MATCHED, THRESHOLDS, UNMATCHED, Outcomes
+from trainer.matching import AREAS, MATCHED, UNMATCHED, Outcomes
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -40,6 +40,10 @@ class Matches:
     scores: Floats
     positives: Integers
 
+    def of_every_size(self) -> "Matches":
+        """The same without the sizes, A = 1: the first."""
+        return replace(self, outcomes=self.outcomes[:1], positives=self.positives[:, :1])
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -59,7 +63,7 @@ def curves_by_category(matches: Matches, kept: Bools, between: Callable[[], None
     order = order[
         np.lexsort((matches.images[order], -matches.scores[order], matches.categories[order]))
     ]
-    k, a, t = len(matches.positives), len(AREAS), len(THRESHOLDS)
+    (a, t, _), k = matches.outcomes.shape, len(matches.positives)
     borders = np.searchsorted(matches.categories[order], np.arange(k + 1))
     precision, recall = np.full((t, len(_RECALLS), k, a), -1.0), np.full((t, k, a), -1.0)
     for category in np.flatnonzero(matches.positives.any(axis=1)).tolist():

@@ -274,7 +274,7 @@ def _fixed_figures(
 ) -> dict[str, float]:
     """AP_fixed and AP_pool; `curves` are those of the detections within the limit per image."""
     if not np.array_equal(counted.capped, counted.fixed):
-        curves = curves_by_category(matches, counted.fixed, between)
+        curves = curves_by_category(matches.of_every_size(), counted.fixed, between)
     every_size = curves.precision[..., AREAS["all"]]
     everything = np.ones(every_size.shape[2], dtype=bool)
     parts = {}
