@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from browser.synthetic_log import SyntheticRun
 
 from app.data_check import Sizes, demo_sizes
@@ -45,14 +46,27 @@ def estimated(config: RunConfig, *known: Experience, **options: Any) -> Estimate
         ({"fasa": False, "optimizer": "sgd"}, 7),
         ({"class_agnostic_box": False, "class_agnostic_mask": False, "mask_layers": 3,
           "mask_channels": 32, "fpn_channels": 48, "feature_dim": 96}, 9),
-        ({"backbone": "resnet50", "backbone_weights": "none", "trainable_layers": 5}, 3),
+        ({"trainable_layers": 4, "batch_norm": "fixed"}, 4),
+        ({"detector": "cascade_mask_rcnn", "anchor_sizes": (8, 16, 32, 64, 128)}, 6),
+        ({"detector": "cascade_mask_rcnn", "class_agnostic_box": False, "fasa": False}, 6),
+        *(
+            ({"backbone": backbone, "trainable_layers": layers, "batch_norm": norms,
+              "fpn_channels": 256, "feature_dim": 1024, "mask_layers": 4, "mask_channels": 256,
+              "class_agnostic_mask": False, "fasa": False}, 1203)
+            for backbone, layers, norms in (
+                ("resnet50", 3, "affine"), ("resnet101", 2, "fixed"),
+                ("resnext101_32x8d", 5, "trained"),
+            )
+        ),
     ],
 )  # fmt: skip
 def test_the_size_is_that_of_the_model_the_trainer_builds(
     values: dict[str, Any], classes: int
 ) -> None:
-    config = RunConfig(**values)
-    model = build_model(config, class_counts=[5] * classes)
+    config = RunConfig(backbone_weights="none", **values)
+    # "meta": shapes without numbers; FASA computes with its own as it is built.
+    with torch.device("cpu" if config.fasa else "meta"):
+        model = build_model(config, class_counts=[5] * classes)
     size = model_size(config, classes)
     assert size.parameters == sum(p.numel() for p in model.parameters())
     trained = [p.numel() for p in model.parameters() if p.requires_grad]
