@@ -265,3 +265,11 @@ def test_another_batch_size_is_advised_on_by_the_linear_rule() -> None:
     assert scaling_advice(preset_values(["demo"]), RunConfig(batch_size=4).model_dump()) == ""
     other = {"batch_size": 4, "optimizer": "adamw"}
     assert scaling_advice(given, {**given, **other}) == ""
+
+
+def test_the_document_lists_every_preset_as_its_file_says() -> None:
+    document = (ROOT / "docs" / "presets.md").read_text()
+    listed = [line for line in document.splitlines() if line.startswith("| `")]
+    assert listed == [f"| `{name}` | {preset.purpose} |" for name, preset in PRESETS.items()]
+    for title in map(data_set_of, PRESETS):
+        assert f"\n**{title}**\n" in document
