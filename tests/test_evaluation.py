@@ -51,6 +51,17 @@ def test_overlap_counts_at_the_thresholds_it_reaches(tmp_path: Path) -> None:
     assert metrics["segm/AP75"] == 0
 
 
+def test_of_equal_overlaps_the_last_object_in_the_file_is_taken(tmp_path: Path) -> None:
+    left, right, between = [0, 0, 20, 10], [4, 0, 20, 10], [2, 0, 20, 10]
+    # `between` overlaps both by 18 / 22; then `left` finds itself, or `right` by 16 / 24.
+    records = [found(1, 1, between, 0.9), found(1, 1, left, 0.8)]
+    half = 51 / 101
+    path = written(tmp_path, truth([image(1)], [(1, 1, left), (1, 1, right)], "r"))
+    assert both(path, records) == pytest.approx(10 * (7 + 3 * half / 2))
+    path = written(tmp_path, truth([image(1)], [(1, 1, right), (1, 1, left)], "r"))
+    assert both(path, records) == pytest.approx(10 * (4 + 3 * half + 3 * half / 2))
+
+
 def test_a_category_unknown_in_its_image_costs_nothing(tmp_path: Path) -> None:
     objects = [(1, 1, HERE)]
     records = [found(1, 1, HERE, 0.5), found(2, 1, HERE, 0.9)]
