@@ -175,34 +175,21 @@ class CascadeRoIHeads(FASARoIHeads):
                 own = (~rois.appended).split(rois.sizes)  # type: ignore[no-untyped-call]
                 proposals = [box[keep] for box, keep in zip(moved, own, strict=True)]
 
-    def _scored_boxes(
+    def _scored(
         self,
         features: dict[str, Tensor],
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
-    ) -> tuple[Tensor, Tensor]:
-        """Of all proposals the scores [N, C] and the last stage's boxes [N, 1 or C, 4]."""
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """As of `FASARoIHeads`: the scores are those of the mean of all stages' logits."""
         logits = []
-        for stage in self.stages[:-1]:
+        for stage in self.stages:
             box_features = stage.features(features, proposals, image_shapes)
             logits.append(stage.classifier(box_features))
-            proposals = _refined(stage, box_features, proposals, image_shapes)
-        last = self.stages[-1]
-        found, offsets = last.predictor(last.features(features, proposals, image_shapes))
-        boxes: Tensor = last.coder.decode(offsets, proposals)
-        mean = torch.stack([*logits, found]).mean(dim=0)
-        return last.cls_loss.scores(mean)[:, 1:], boxes
-
-    def _masks(
-        self,
-        features: dict[str, Tensor],
-        boxes: list[Tensor],
-        labels: Tensor,
-        image_shapes: list[tuple[int, int]],
-    ) -> Tensor:
-        """The mean of all stages' probabilities [P, S, S]."""
-        found = [branch(features, boxes, labels, image_shapes).sigmoid() for branch in self.masks]
-        return torch.stack(found).mean(dim=0)
+            if len(logits) < len(self.stages):
+                proposals = _refined(stage, box_features, proposals, image_shapes)
+        scores = self.stages[-1].cls_loss.scores(torch.stack(logits).mean(dim=0))
+        return scores[:, 1:], box_features, proposals
 
 
 @torch.no_grad()

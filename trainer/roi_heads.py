@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from trainer.box_stage import BoxStage, image_seeds
+from trainer.detection_selection import BoxesOf, DetectionLimits, select_detections
 from trainer.mask_branch import MaskBranch
 
-_SMALLEST_SIDE = 1e-2  # px; torchvision drops thinner detections too
+_MASKS_AT_ONCE = 100  # RoIs whose masks are computed together: about 2 MB each with 256 channels
 
 
 class FASARoIHeads(nn.Module):
@@ -44,9 +44,7 @@ class FASARoIHeads(nn.Module):
         super().__init__()
         self.box = box
         self.mask = mask
-        self.score_threshold = score_threshold
-        self.nms_threshold = nms_threshold
-        self.detections_per_image = detections_per_image
+        self.limits = DetectionLimits(score_threshold, nms_threshold, detections_per_image)
 
     @property
     def stages(self) -> Sequence[BoxStage]:
@@ -117,66 +115,84 @@ class FASARoIHeads(nn.Module):
         loss_sum, count = self.box.class_losses(box_features, rois.labels)
         return loss_sum[None], count[None]
 
+    @property
+    def masks(self) -> Sequence[MaskBranch]:
+        """The mask branches whose mean is predicted: the one there is."""
+        return [self.mask]
+
     def _detect(
         self,
         features: dict[str, Tensor],
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
-        scores, boxes = self._scored_boxes(features, proposals, image_shapes)
-        sizes = [len(image) for image in proposals]
+        """Boxes, scores, labels and masks [n, 1, S, S], probabilities, of each image."""
+        scores, box_features, boxes = self._scored(features, proposals, image_shapes)
+        sizes = [len(image) for image in boxes]
         results = [
-            self._select(*image)
-            for image in zip(
-                scores.split(sizes),  # type: ignore[no-untyped-call]
-                boxes.split(sizes),  # type: ignore[no-untyped-call]
+            select_detections(image_scores, self._decoder(*image), shape, self.limits)
+            for image_scores, *image, shape in zip(
+                scores.float().split(sizes),  # type: ignore[no-untyped-call]
+                box_features.split(sizes),  # type: ignore[no-untyped-call]
+                boxes,
                 image_shapes,
                 strict=True,
             )
         ]
-        masks = self._masks(
-            features,
-            [result["boxes"] for result in results],
-            torch.cat([result["labels"] for result in results]),
-            image_shapes,
-        )
-        counts = [len(result["labels"]) for result in results]
+        found = [result["boxes"] for result in results]
+        labels = torch.cat([result["labels"] for result in results])
+        masks = self._mask_probabilities(features, found, labels, image_shapes)
+        counts = [len(image) for image in found]
         for result, mask in zip(results, torch.split(masks, counts), strict=True):
             result["masks"] = mask[:, None]
         return results
 
-    def _masks(
+    def _scored(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Of all proposals the scores [N, C], and what the last stage makes their boxes of.
+
+        Returns:
+            the scores, the last stage's features [N, d] and the boxes [n, 4] of each image that
+            they belong to.
+        """
+        box_features = self.box.features(features, proposals, image_shapes)
+        scores = self.box.cls_loss.scores(self.box.classifier(box_features))
+        return scores[:, 1:], box_features, proposals
+
+    def _decoder(self, features: Tensor, boxes: Tensor) -> BoxesOf:
+        """The last stage's boxes of one image, from features [n, d] and boxes [n, 4].
+
+        The offsets of all classes are there for one image at a time; only the boxes of candidates
+        are made of them.
+        """
+        last = self.stages[-1]
+        offsets = last.predictor.regress(features).float()
+        offsets = offsets.view(len(boxes), last.predictor.num_boxes, 4)
+
+        def boxes_of(roi: Tensor, label: Tensor) -> Tensor:
+            row = label if last.predictor.num_boxes > 1 else torch.zeros_like(label)
+            decoded: Tensor = last.coder.decode_single(offsets[roi, row], boxes[roi])
+            return decoded
+
+        return boxes_of
+
+    def _mask_probabilities(
         self,
         features: dict[str, Tensor],
         boxes: list[Tensor],
         labels: Tensor,
         image_shapes: list[tuple[int, int]],
     ) -> Tensor:
-        """Boxes [n, 4] of each image and labels [P] -> probabilities [P, S, S]."""
-        logits: Tensor = self.mask(features, boxes, labels, image_shapes)
-        return logits.sigmoid()
-
-    def _scored_boxes(
-        self,
-        features: dict[str, Tensor],
-        proposals: list[Tensor],
-        image_shapes: list[tuple[int, int]],
-    ) -> tuple[Tensor, Tensor]:
-        """Of all proposals the scores [N, C] and the boxes [N, 1 or C, 4]."""
-        box_features = self.box.features(features, proposals, image_shapes)
-        logits, offsets = self.box.predictor(box_features)
-        boxes: Tensor = self.box.coder.decode(offsets, proposals)
-        return self.box.cls_loss.scores(logits)[:, 1:], boxes
-
-    def _select(
-        self, scores: Tensor, boxes: Tensor, image_shape: tuple[int, int]
-    ) -> dict[str, Tensor]:
-        """The detections of one image from scores [N, C] and boxes [N, 1 or C, 4]."""
-        roi, label = torch.where(scores > self.score_threshold)
-        row = label if boxes.shape[1] > 1 else torch.zeros_like(label)
-        box = clip_boxes_to_image(boxes[roi, row], image_shape)
-        score = scores[roi, label]
-        keep = remove_small_boxes(box, _SMALLEST_SIDE)
-        box, score, label = box[keep], score[keep], label[keep]
-        keep = batched_nms(box, score, label, self.nms_threshold)[: self.detections_per_image]
-        return {"boxes": box[keep], "scores": score[keep], "labels": label[keep]}
+        """[N, S, S] for boxes [n, 4] of each image with labels [N], some at a time."""
+        image = torch.cat([torch.full((len(own),), number) for number, own in enumerate(boxes)])
+        every_box = torch.cat(boxes)
+        parts = []
+        for rows in torch.arange(len(labels)).split(_MASKS_AT_ONCE):  # type: ignore[no-untyped-call]
+            own = [every_box[rows[image[rows] == number]] for number in range(len(boxes))]
+            logits = [branch(features, own, labels[rows], image_shapes) for branch in self.masks]
+            parts.append(torch.stack(logits).float().sigmoid().mean(dim=0))
+        return torch.cat(parts)
