@@ -18,13 +18,17 @@ _PLAIN_EVERY = 50  # steps between two lines where there is no terminal to redra
 
 
 class Console:
-    """A context in which a run reports its phases and messages."""
+    """A context in which a run reports its phases and messages.
 
-    def __init__(self) -> None:
-        self._rich = RichConsole(highlight=False, soft_wrap=True)
+    Args:
+        quiet: print nothing; with several ranks, the first one alone reports.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._rich = RichConsole(highlight=False, soft_wrap=True, quiet=quiet)
         self._bars: Progress | None = None
         self._task: TaskID | None = None
-        if self._rich.is_terminal:
+        if self._rich.is_terminal and not quiet:
             self._bars = Progress(
                 TextColumn("{task.description:<22}"),
                 BarColumn(),

@@ -1,5 +1,8 @@
 """Commands to a running trainer: read from the run log, answered through the writer.
 
+Where several ranks train together, all meet at every moment: the first one says what came, and it
+takes hold on all of them there.
+
 A command takes hold between two steps, or between two batches of the passes after an epoch. Where
 it did is its `Moment`. After a crash the run goes on from its last checkpoint, and the commands
 that had taken hold since take hold again, each at its moment: so the run becomes what it would have
@@ -10,11 +13,13 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import NamedTuple
 
 from trainer.config import ConfigError
+from trainer.distributed import ALONE, Ranks
 from trainer.knobs import Knobs
 from trainer.run_log.rows import Command
 from trainer.run_log.writer import RunLogWriter
@@ -52,6 +57,20 @@ class Moment(NamedTuple):
     phase: int
 
 
+class Word(NamedTuple):
+    """What a rank says where all meet.
+
+    Attributes:
+        signal: that it received, if any.
+        commands: that take hold now; the first rank's count.
+        holds: of the first rank: it works on alone, and the others wait for its next word.
+    """
+
+    signal: str | None
+    commands: list[Command]
+    holds: bool
+
+
 class Signals:
     """SIGTERM and Ctrl-C: they end the run, while it trains only at the next moment."""
 
@@ -83,19 +102,32 @@ class RunControl:
     """Applies what people ask of a run, between two steps.
 
     Args:
-        writer: of the run; commands and their answers go through it.
+        writer: of the run; commands and their answers go through it. None on all ranks but the
+            first, which learn from it what was asked.
         knobs: what `set` turns.
         signals: of this process.
+        ranks: that train together.
 
     Attributes:
         applied: ids of the commands that have taken hold and would have to again after a crash;
             a checkpoint holds them.
+        is_held: whether the first rank works on alone, and this one is to call `at` again.
     """
 
-    def __init__(self, *, writer: RunLogWriter, knobs: Knobs, signals: Signals) -> None:
+    def __init__(
+        self,
+        *,
+        writer: RunLogWriter | None,
+        knobs: Knobs,
+        signals: Signals,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self._writer = writer
         self._knobs = knobs
         self._signals = signals
+        self._ranks = ranks
+        self._sections = 0
+        self.is_held = False
         self._paused = False
         self._paused_seconds = 0.0
         self._to_repeat: list[tuple[Moment, Command]] = []
@@ -105,16 +137,37 @@ class RunControl:
         """A clock that stands still while the run is paused."""
         return time.monotonic() - self._paused_seconds
 
-    def raise_if_ending(self) -> None:
-        """End the run where no command can take hold.
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """A section in which the first rank works alone; `meet` is to follow."""
+        self._sections += 1
+        try:
+            yield
+        finally:
+            self._sections -= 1
+
+    def meet(self) -> None:
+        """On the first rank, let the others go on after a section; no command takes hold.
 
         Raises:
             StopRequested: a signal came.
         """
-        self._signals.raise_received()
+        if self._ranks.world > 1:
+            self._exchange([], holds=False)
+            self._signals.raise_received()
+
+    def raise_if_ending(self) -> None:
+        """End the run, in a section of the first rank where no command can take hold.
+
+        Raises:
+            StopRequested: a signal came.
+        """
+        if self.is_ending():
+            self._signals.raise_received()
 
     def is_ending(self) -> bool:
-        """Whether a signal asked the run to end."""
+        """On the first rank, whether a signal asked the run to end; the others wait on."""
+        self._exchange([], holds=True)
         return self._signals.received is not None
 
     def repeat(self, commands: Sequence[Command], *, applied: Sequence[int]) -> None:
@@ -139,43 +192,54 @@ class RunControl:
         Raises:
             StopRequested: when the run is to end here.
         """
-        applied = self._repeat_until(moment) | self._take_commands(moment)
+        if self._writer is not None:
+            self._writer.wait_while_disk_full(self.is_ending)
+        applied = self._take_commands(moment)
         if self._paused:
             began = time.monotonic()
-            self._writer.status("paused")
+            self._say("paused")
             while self._paused:
                 time.sleep(_PAUSE_POLL)
                 applied |= self._take_commands(moment)
-            self._writer.status("running")
+            self._say("running")
             self._paused_seconds += time.monotonic() - began
         return applied
 
-    def _repeat_until(self, moment: Moment) -> set[str]:
-        applied = set()
-        while self._to_repeat and self._to_repeat[0][0] <= moment:
-            command = self._to_repeat.pop(0)[1]
-            if self._apply(command, moment):
-                applied.add(command.kind)
-        return applied
+    def _say(self, status: str) -> None:
+        if self._writer is not None:
+            self._writer.status(status)
 
     def _take_commands(self, moment: Moment) -> set[str]:
+        commands: list[Command] = []
+        while self._to_repeat and self._to_repeat[0][0] <= moment:
+            commands.append(self._to_repeat.pop(0)[1])
+        if self._writer is not None:
+            commands += self._writer.take_commands()
+        commands = self._exchange(commands, holds=self._sections > 0)
         self._signals.raise_received()
-        applied = set()
-        for command in self._writer.take_commands():
-            if self._apply(command, moment):
-                applied.add(command.kind)
-        return applied
+        return {command.kind for command in commands if self._apply(command, moment)}
+
+    def _exchange(self, commands: list[Command], *, holds: bool) -> list[Command]:
+        """Meet the other ranks; returns the commands of the first one."""
+        words = self._ranks.gather_objects(Word(self._signals.received, commands, holds))
+        received = [word.signal for word in words if word.signal is not None]
+        if received:
+            self._signals.received = received[0]
+        self.is_held = words[0].holds and not self._ranks.is_first
+        return words[0].commands
 
     def _apply(self, command: Command, moment: Moment) -> bool:
         """Carry out and answer; False when it was refused."""
         try:
             text = self._carry_out(command)
         except ConfigError as error:
-            self._writer.refuse_command(command, str(error))
+            if self._writer is not None:
+                self._writer.refuse_command(command, str(error))
             return False
-        self._writer.apply_command(
-            command, text, step=moment.step, epoch=moment.epoch, phase=PHASES[moment.phase]
-        )
+        if self._writer is not None:
+            self._writer.apply_command(
+                command, text, step=moment.step, epoch=moment.epoch, phase=PHASES[moment.phase]
+            )
         if command.kind in REPEATED:
             self.applied.append(command.id)
         if command.kind == "stop":

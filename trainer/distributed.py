@@ -6,7 +6,8 @@ gives back what it was given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
@@ -19,6 +20,14 @@ T = TypeVar("T")
 # A rank that lives but does not answer for so long ends the run. Pauses and full disks do not
 # count: the first rank speaks up in them.
 TIMEOUT = timedelta(minutes=30)
+
+
+FIRST_RANK = "FASA_FIRST_RANK"
+"""In the environment of a rank that the first one started: the first one's process id."""
+
+
+class RankLost(RuntimeError):
+    """Another rank did not take its part: it is gone, or hangs."""
 
 
 class Ranks:
@@ -88,7 +97,8 @@ ALONE = Ranks()
 class ProcessGroup(Ranks):
     """One of several processes, joined by torch.distributed's default group.
 
-    Tensors on a GPU travel by NCCL, all others and objects by Gloo.
+    Tensors on a GPU travel by NCCL, all others and objects by Gloo. All methods raise `RankLost`
+    when another rank is gone.
 
     Args:
         rank: of this process.
@@ -106,14 +116,16 @@ class ProcessGroup(Ranks):
     def sum(self, values: Tensor) -> Tensor:
         """See `Ranks`."""
         total = values.detach().clone()
-        group.all_reduce(total)
+        with _together():
+            group.all_reduce(total)
         return total
 
     def gather_rows(self, rows: Tensor) -> Tensor:
         """See `Ranks`."""
         own = torch.tensor([len(rows)])
         sizes = [torch.zeros_like(own) for _ in range(self.world)]
-        group.all_gather(sizes, own)
+        with _together():
+            group.all_gather(sizes, own)
         lengths = [int(size) for size in sizes]
         most = max(lengths)
         if not most:
@@ -121,7 +133,8 @@ class ProcessGroup(Ranks):
         padded = rows.new_zeros(most, *rows.shape[1:])
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in range(self.world)]
-        group.all_gather(parts, padded)
+        with _together():
+            group.all_gather(parts, padded)
         return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter], share: float) -> None:
@@ -131,7 +144,8 @@ class ProcessGroup(Ranks):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         flat = torch.cat([p.grad.reshape(-1) for p in trained if p.grad is not None])
-        group.all_reduce(flat.mul_(share))
+        with _together():
+            group.all_reduce(flat.mul_(share))
         parts = flat.split([parameter.numel() for parameter in trained])  # type: ignore[no-untyped-call]
         for parameter, part in zip(trained, parts, strict=True):
             assert parameter.grad is not None
@@ -141,23 +155,38 @@ class ProcessGroup(Ranks):
         """See `Ranks`."""
         for tensor in tensors:
             whole = tensor.detach().contiguous()
-            group.broadcast(whole, src=0)
+            with _together():
+                group.broadcast(whole, src=0)
             tensor.detach().copy_(whole)
 
     def broadcast(self, value: T) -> T:
         """See `Ranks`."""
         box = [value]
-        group.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        with _together():
+            group.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     def gather_objects(self, value: T) -> list[T]:
         """See `Ranks`."""
         found: list[T] = [value] * self.world
-        group.all_gather_object(found, value)
+        with _together():
+            group.all_gather_object(found, value)
         return found
 
     def collect(self, value: T) -> list[T]:
         """See `Ranks`."""
         found: list[T] | None = [value] * self.world if self.is_first else None
-        group.gather_object(value, found, dst=0)
+        with _together():
+            group.gather_object(value, found, dst=0)
         return found or []
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """A collective operation of torch.distributed, whose errors are of many kinds."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise RankLost(str(error).splitlines()[0]) from error

@@ -1,5 +1,8 @@
 """Train, adapt, evaluate, keep: the life of one run. No SQL, no torchvision internals.
 
+Several ranks go through it side by side: each has a part of every batch, all decide alike, and
+the first one alone writes.
+
 The epoch number is that of the epoch at work, counted from 0.
 """
 
@@ -13,19 +16,21 @@ from typing import Any
 
 import torch
 
-from trainer.checkpoint import CheckpointError, random_state, set_random_state
 from trainer.checkpoint_keeper import CheckpointKeeper
 from trainer.config import RunConfig
 from trainer.console import Console
 from trainer.control import PHASES, Moment, RunControl, StopRequested
+from trainer.distributed import ALONE, Ranks
 from trainer.evaluation import EvaluationResult
 from trainer.feature_probe import FeatureProbe
 from trainer.knobs import Knobs
 from trainer.predictions import PredictionGallery
+from trainer.rank_state import adapt_probabilities, join_counts
 from trainer.recorder import Recorder
-from trainer.schedule import learning_rate_factor, load_memory, set_learning_rate
+from trainer.schedule import learning_rate_factor, set_learning_rate
 from trainer.trainable_model import TrainableModel
 from trainer.training_data import TrainingData, adaptation_loader, train_indices, train_loader
+from trainer.training_state import Position, TrainingState
 from trainer.training_step import Batch, TrainingStep, to_device
 
 Evaluate = Callable[[Callable[[int], None], Callable[[], None]], EvaluationResult | None]
@@ -33,21 +38,21 @@ Evaluate = Callable[[Callable[[int], None], Callable[[], None]], EvaluationResul
 _LAST_CHECKPOINT_SECONDS = 5.0  # an ending run waits so long for a full disk or a locked log
 
 
-@dataclass
-class Position:
-    """How far a run has come.
+@dataclass(frozen=True)
+class FirstRank:
+    """What the first rank alone has: it writes to the run log and keeps the checkpoints.
 
     Attributes:
-        step: training steps done.
-        epoch: the epoch at work, from 0; equal to the number of epochs when all are done.
-        batch: batches done in it.
-        passes: how many of the passes after it are done: adaptation, evaluation, features.
+        recorder: writes to the run log.
+        probe: takes snapshots of features.
+        gallery: keeps what evaluations predict on some test images.
+        keeper: of the checkpoints.
     """
 
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    passes: int = 0
+    recorder: Recorder
+    probe: FeatureProbe
+    gallery: PredictionGallery
+    keeper: CheckpointKeeper
 
 
 class Trainer:
@@ -60,15 +65,13 @@ class Trainer:
         optimizers: the first one trains the classifier.
         evaluate: gives the AP, or None without a test set; it is handed a function to call
             after each batch with the number of batches there are, and one to call about every
-            second while it computes the AP.
-        recorder: writes to the run log.
+            second while it computes the AP. On the other ranks it gives None.
         control: what people ask of the run.
         knobs: what they can turn while it trains.
-        probe: takes snapshots of features.
-        gallery: keeps what evaluations predict on some test images.
-        keeper: of the checkpoints.
+        first: what the first rank has; None on the others.
         console: what the terminal shows.
         device: where the model is.
+        ranks: that train together.
     """
 
     def __init__(
@@ -79,64 +82,40 @@ class Trainer:
         model: TrainableModel,
         optimizers: list[torch.optim.Optimizer],
         evaluate: Evaluate,
-        recorder: Recorder,
         control: RunControl,
         knobs: Knobs,
-        probe: FeatureProbe,
-        gallery: PredictionGallery,
-        keeper: CheckpointKeeper,
+        first: FirstRank | None,
         console: Console,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config = config
         self.data = data
         self.model = model
         self.optimizers = optimizers
         self.evaluate = evaluate
-        self.recorder = recorder
         self.control = control
         self.knobs = knobs
-        self.probe = probe
-        self.gallery = gallery
-        self.keeper = keeper
+        self.first = first
         self.console = console
         self.device = device
+        self.ranks = ranks
         self._train_step = TrainingStep(
-            model=model, optimizers=optimizers, gradient_clip=config.gradient_clip, device=device
+            model=model,
+            optimizers=optimizers,
+            gradient_clip=config.gradient_clip,
+            device=device,
+            ranks=ranks,
         )
-        self.at = Position()
+        self.state = TrainingState(model=model, optimizers=optimizers, knobs=knobs, ranks=ranks)
         self._phase = PHASES[0]
         self._last_reason = ""
-        self.total_steps = self._batches_in_epoch(0) * config.epochs
+        self.total_steps = self._batches(self._images_in_epoch(0)) * config.epochs
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to where `content` gave `state`. Rates and decays stay as configured.
-
-        Raises:
-            CheckpointError: one sentence, when it is of another model.
-        """
-        try:
-            self.model.load_state_dict(_with_own_fasa(state["model"], self.model.state_dict()))
-            for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
-                load_memory(optimizer, values)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                "the checkpoint does not fit this run's model: " + str(error).splitlines()[0]
-            ) from None
-        self.knobs.learning_rate_factor = state["learning_rate_factor"]
-        set_random_state(state["random"])
-        self.at = Position(**state["progress"])
-
-    def content(self) -> dict[str, Any]:
-        """Everything that decides how the run goes on from here."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "learning_rate_factor": self.knobs.learning_rate_factor,
-            "commands": list(self.control.applied),
-            "random": random_state(),
-            "progress": dict(vars(self.at)),
-        }
+    @property
+    def at(self) -> Position:
+        """How far the run has come."""
+        return self.state.at
 
     def run(self) -> None:
         """All epochs that are left.
@@ -156,7 +135,7 @@ class Trainer:
                 for number, work in enumerate(passes[self.at.passes :], self.at.passes + 1):
                     work()
                     self.at.passes = number
-                self.at = Position(self.at.step, self.at.epoch + 1)
+                self.state.at = Position(self.at.step, self.at.epoch + 1)
                 if self._is_checkpoint_due():
                     self.keep()
             self._progress("done")
@@ -165,17 +144,20 @@ class Trainer:
             raise
 
     def _progress(self, phase: str) -> None:
-        self.recorder.progress(
+        if self.first is None:
+            return
+        self.first.recorder.progress(
             phase,
             step=self.at.step,
             total_steps=self.total_steps,
             epoch=self.at.epoch,
             epochs=self.config.epochs,
         )
-        self.recorder.wait_while_disk_full(give_up=self.control.is_ending)
 
-    def _batches_in_epoch(self, epoch: int) -> int:
-        images = len(train_indices(self.config, self.data.train, epoch=epoch))
+    def _images_in_epoch(self, epoch: int) -> int:
+        return len(train_indices(self.config, self.data.train, epoch=epoch))
+
+    def _batches(self, images: int) -> int:
         return math.ceil(images / self.config.batch_size)
 
     def _train_epoch(self) -> None:
@@ -185,53 +167,92 @@ class Trainer:
             if self.at.batch == 0:
                 stage.statistics.reset()
         is_milestone = self.config.schedule == "steps" and self.at.epoch in self.config.milestones
-        if self.at.batch == 0 and is_milestone:
-            self.recorder.learning_rate_step(step=self.at.step, epoch=self.at.epoch)
+        if self.at.batch == 0 and is_milestone and self.first is not None:
+            self.first.recorder.learning_rate_step(step=self.at.step, epoch=self.at.epoch)
         self.model.train()
-        batches = self._batches_in_epoch(self.at.epoch)
+        images = self._images_in_epoch(self.at.epoch)
         loader = train_loader(
-            self.config, self.data.train, epoch=self.at.epoch, skip_batches=self.at.batch
+            self.config,
+            self.data.train,
+            epoch=self.at.epoch,
+            skip_batches=self.at.batch,
+            ranks=self.ranks,
         )
         self._enter("training", done=self.at.batch)
         for batch, loader_seconds in _timed(loader):
             self._listen()
-            self._step(batch, loader_seconds, batches)
+            self._step(batch, loader_seconds, images)
 
-    def _step(self, batch: Batch, loader_seconds: float, batches: int) -> None:
+    def _step(self, batch: Batch, loader_seconds: float, images_in_epoch: int) -> None:
         started = time.perf_counter()
+        batches = self._batches(images_in_epoch)
+        before = self.at.batch * self.config.batch_size
+        images = min(self.config.batch_size, images_in_epoch - before)
         fraction = self.at.epoch + self.at.batch / batches
         factor = learning_rate_factor(self.config, step=self.at.step, epoch=fraction)
         set_learning_rate(self.optimizers, factor * self.knobs.learning_rate_factor)
-        losses = self._train_step(batch, step=self.at.step)
+        losses = self._train_step(batch, step=self.at.step, images=images)
         self.at.step += 1
         self.at.batch += 1
-        self.recorder.step(
-            losses,
-            step=self.at.step,
-            epoch=self.at.epoch,
-            learning_rate=self.optimizers[-1].param_groups[0]["lr"],
-            images=len(batch[0]),
-            loader_seconds=loader_seconds,
-            step_seconds=time.perf_counter() - started,
-        )
+        if self.first is not None:
+            self.first.recorder.step(
+                losses,
+                step=self.at.step,
+                epoch=self.at.epoch,
+                learning_rate=self.optimizers[-1].param_groups[0]["lr"],
+                images=images,
+                loader_seconds=loader_seconds,
+                step_seconds=time.perf_counter() - started,
+            )
         self._progress("training")
         if self.at.step == 1 or self.at.step % self.config.snapshot_every == 0:
-            self.recorder.snapshot(step=self.at.step, epoch=self.at.epoch)
+            self._snapshot()
         self.console.advance(f"loss {sum(losses.values()):.3f}", total=batches)
 
+    def _snapshot(self) -> None:
+        """The state of every class, with what all ranks counted."""
+        join_counts(self.model, self.ranks)
+        if self.first is not None:
+            self.first.recorder.snapshot(step=self.at.step, epoch=self.at.epoch)
+
     def _listen(self) -> None:
-        """Take commands: before every step of training, and every batch of a pass."""
-        applied = self.control.at(Moment(self.at.epoch, self.at.step, PHASES.index(self._phase)))
-        if "set" in applied:
-            self.record_knobs()
-        if "snapshot_features" in applied:
-            self.probe.take(step=self.at.step, epoch=self.at.epoch)
-        if "checkpoint" in applied:
-            self.keep()
+        """Take commands, on all ranks: before every step of training and every batch of a pass.
+
+        Where the first rank works alone, the others follow what it hears until it is done.
+        """
+        is_held = True
+        while is_held:
+            moment = Moment(self.at.epoch, self.at.step, PHASES.index(self._phase))
+            applied = self.control.at(moment)
+            is_held = self.control.is_held
+            if "set" in applied:
+                self.record_knobs()
+            if "snapshot_features" in applied:
+                self._by_first(
+                    lambda first: first.probe.take(step=self.at.step, epoch=self.at.epoch)
+                )
+            if "checkpoint" in applied:
+                self.keep()
+
+    def _by_first(self, work: Callable[[FirstRank], None]) -> None:
+        """Let the first rank work alone; the others take the commands that it gets meanwhile."""
+        if self.first is not None:
+            with self.control.holding():
+                work(self.first)
+        self._meet()
+
+    def _meet(self) -> None:
+        """The end of what the first rank does alone."""
+        if self.ranks.is_first:
+            self.control.meet()
+        else:
+            self._listen()
 
     def record_knobs(self) -> None:
         """Note in the run log where every knob stands."""
-        self.recorder.knobs(self.knobs.values(), step=self.at.step, epoch=self.at.epoch)
+        if self.first is not None:
+            values = self.knobs.values()
+            self.first.recorder.knobs(values, step=self.at.step, epoch=self.at.epoch)
 
     def _adapt(self) -> None:
         """The validation-loss pass, and FASA's decision on every probability of every stage.
@@ -242,40 +263,43 @@ class Trainer:
         shape = len(self.model.stages), len(self.data.categories) + 1
         loss_sum = torch.zeros(shape, dtype=torch.float64, device=self.device)
         count = torch.zeros(shape, dtype=torch.int64, device=self.device)
-        loader = adaptation_loader(self.config, self.data.holdout, epoch=self.at.epoch)
+        loader = adaptation_loader(
+            self.config, self.data.holdout, epoch=self.at.epoch, ranks=self.ranks
+        )
         self._enter("validation")
         for batch in loader:
             self._listen()
             self._progress("validation")
-            batch_sum, batch_count = self.model.validation_losses(
-                *to_device(batch, self.device), same_rois=self.config.validation_pipeline == "test"
-            )
-            loss_sum += batch_sum
-            count += batch_count
+            if batch[0]:
+                batch_sum, batch_count = self.model.validation_losses(
+                    *to_device(batch, self.device),
+                    same_rois=self.config.validation_pipeline == "test",
+                )
+                loss_sum += batch_sum
+                count += batch_count
             self.console.advance(total=len(loader))
-        where = {"step": self.at.step, "epoch": self.at.epoch}
-        self.recorder.validation(loss_sum, count, **where)
-        reports = [
-            stage.fasa.adapt(stage_sum, stage_count)
-            for stage, stage_sum, stage_count in zip(
-                self.model.stages, loss_sum, count, strict=True
-            )
-            if stage.fasa is not None
-        ]
-        if reports:
-            self.recorder.adaptation(reports, **where)
-        self.recorder.snapshot(**where)
+        loss_sum, count = self.ranks.sum(loss_sum), self.ranks.sum(count)
+        reports = adapt_probabilities(
+            self.model, loss_sum, count, reduce=self.config.validation_reduce, ranks=self.ranks
+        )
+        if self.first is not None:
+            where = {"step": self.at.step, "epoch": self.at.epoch}
+            self.first.recorder.validation(loss_sum, count, **where)
+            if reports:
+                self.first.recorder.adaptation(reports, **where)
+        self._snapshot()
 
     def _evaluate(self) -> None:
         done = self.at.epoch + 1
         if done % self.config.evaluate_every and done < self.config.epochs:
             return
         self._enter("evaluation")
-        result = self.evaluate(self._evaluated_batch, self._listen)
-        if result is None:
+        result = self.evaluate(self._evaluated_batch, self._listen_alone)
+        self._meet()
+        if result is None or self.first is None:
             return
-        self.recorder.evaluation(result, step=self.at.step, epoch=self.at.epoch)
-        self.gallery.record(result.records, step=self.at.step, epoch=self.at.epoch)
+        self.first.recorder.evaluation(result, step=self.at.step, epoch=self.at.epoch)
+        self.first.gallery.record(result.records, step=self.at.step, epoch=self.at.epoch)
         shown = "  ".join(
             f"{name} {result.metrics[f'segm/{name}']:.1f}"
             for name in ("AP", "AP_r", "AP_c", "AP_f")
@@ -288,14 +312,20 @@ class Trainer:
         self._progress("evaluation")
         self.console.advance(total=total)
 
+    def _listen_alone(self) -> None:
+        with self.control.holding():
+            self._listen()
+
     def _follow_features(self) -> None:
         """The feature snapshot at the end of the epoch: no command takes hold in it."""
         self._progress("feature snapshot")
-        self.probe.end_epoch(
-            step=self.at.step,
-            epoch=self.at.epoch,
-            is_last=self.at.epoch + 1 == self.config.epochs,
-            between=self.control.raise_if_ending,
+        self._by_first(
+            lambda first: first.probe.end_epoch(
+                step=self.at.step,
+                epoch=self.at.epoch,
+                is_last=self.at.epoch + 1 == self.config.epochs,
+                between=self.control.raise_if_ending,
+            )
         )
 
     def _is_checkpoint_due(self) -> bool:
@@ -305,7 +335,13 @@ class Trainer:
 
     def keep(self) -> None:
         """Write a checkpoint; while there is no room for it, wait and say so."""
-        self.keeper.save(self.content, wait=self._wait)
+        ranks = self.state.of_ranks()
+        self._by_first(
+            lambda first: first.keeper.save(lambda: self._content(ranks), wait=self._wait)
+        )
+
+    def _content(self, ranks: list[dict[str, Any]]) -> dict[str, Any]:
+        return self.state.content(ranks, self.control.applied)
 
     def _wait(self, reason: str) -> None:
         if reason != self._last_reason:
@@ -323,18 +359,13 @@ class Trainer:
                 problem = f"its last checkpoint could not be written: {reason}"
                 raise StopRequested(stop.status, str(stop), problem=problem) from None
 
-        self.keeper.save(self.content, wait=wait)
+        ranks = self.state.of_ranks()
+        if self.first is not None:
+            self.first.keeper.save(lambda: self._content(ranks), wait=wait)
 
     def _enter(self, phase: str, *, done: int = 0) -> None:
         self._phase = phase
         self.console.phase(f"{phase} {self.at.epoch + 1}/{self.config.epochs}", done=done)
-
-
-def _with_own_fasa(stored: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """`stored` for a model with or without FASA, as `own` is: a fork may switch it on or off."""
-    fasa = {name for name in stored.keys() ^ own.keys() if "fasa" in name.split(".")}
-    kept = {name: value for name, value in stored.items() if name not in fasa}
-    return kept | {name: own[name] for name in fasa & own.keys()}
 
 
 def _timed(loader: torch.utils.data.DataLoader) -> Iterator[tuple[Batch, float]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from data.categories import Category
 from trainer.backbone_weights import NO_WEIGHTS, with_weights_at_hand
@@ -16,16 +20,20 @@ from trainer.checkpoint_keeper import CheckpointKeeper
 from trainer.config import RunConfig, load_config
 from trainer.console import Console
 from trainer.control import RunControl, Signals, StopRequested
-from trainer.engine import Trainer
+from trainer.distributed import RankLost, Ranks
+from trainer.engine import FirstRank, Trainer
 from trainer.feature_probe import FeatureProbe
 from trainer.inference import evaluate_model
 from trainer.knobs import Knobs
-from trainer.model import build_model
+from trainer.lifelines import Death
+from trainer.model import FASAMaskRCNN, build_model
 from trainer.predictions import PredictionGallery
 from trainer.process_identity import process_identity
+from trainer.rank_device import seed_rank, use_device
+from trainer.rank_processes import ONE, Party, words_of
 from trainer.recorder import Recorder
 from trainer.resources import ResourceMonitor
-from trainer.run_log.commands import set_process
+from trainer.run_log.commands import set_process, set_status
 from trainer.run_log.history import HISTORY
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.rows import Run
@@ -36,29 +44,60 @@ from trainer.training_data import TrainingData, build_training_data
 from trainer.training_step import LossNotFinite, OutOfMemory
 
 
-def execute(folder: RunsFolder, run_id: int) -> str:
+@dataclass(frozen=True)
+class Log:
+    """What the first rank has of its run beside what all have: it alone writes.
+
+    Attributes:
+        run: its row.
+        writer: of its rows.
+        resources: what it takes of its machines.
+    """
+
+    run: Run
+    writer: RunLogWriter
+    resources: ResourceMonitor
+
+
+def execute(folder: RunsFolder, run_id: int, *, party: Party = ONE) -> str:
     """Train run `run_id` until it ends; returns its final status.
 
-    It goes on from its newest whole checkpoint when there is one.
+    It goes on from its newest whole checkpoint when there is one. Every rank calls it.
+
+    Args:
+        folder: runs and run log; of the first rank, the others use it for data sets alone.
+        run_id: the run.
+        party: the processes that train it.
 
     Raises:
         ValueError: when configuration or data break a rule; the run is then marked failed.
+        RankLost: another rank was gone; the run is marked crashed, or failed if the rank failed.
         Exception: whatever broke the training; the run is marked failed with the traceback.
     """
+    if party.ranks.is_first:
+        return _lead(folder, run_id, party)
+    return _follow(folder, party)
+
+
+def _lead(folder: RunsFolder, run_id: int, party: Party) -> str:
     signals = Signals()
     identity = process_identity(os.getpid())
     set_process(folder.run_log, run_id, process_id=os.getpid(), process_identity=identity)
+    if party.lifelines is not None:
+        party.lifelines.if_hung(partial(_end_hung, folder, run_id))
     with (
         RunLogWriter(folder.run_log, run_id) as writer,
         Console() as console,
-        ResourceMonitor(folder.root) as resources,
+        ResourceMonitor(folder.root, others=party.uses) as resources,
     ):
         try:
             signals.listen()
             with RunLogReader(folder.run_log) as reader:
                 run = reader.run(run_id)
+                log = Log(run, writer, resources)
                 config, warning = _config(run, folder)
-                trainer = _build(run, config, folder, writer, console, signals, resources)
+                party.ranks.broadcast(config)
+                trainer = _build(config, folder, console, signals, party.ranks, log)
                 _go_back(trainer, run, reader, writer, console)
                 if warning is not None:
                     writer.config(config.model_dump(mode="json"))
@@ -73,6 +112,10 @@ def execute(folder: RunsFolder, run_id: int) -> str:
             writer.status(stop.status, error=stop.problem)
             console.say(str(stop))
             return stop.status
+        except RankLost as error:
+            status, words = party.verdict(error)
+            writer.status(status, error=words)
+            raise RankLost(words) from None
         except (ValueError, LossNotFinite, OutOfMemory) as error:
             writer.status("failed", error=str(error))
             raise
@@ -81,6 +124,38 @@ def execute(folder: RunsFolder, run_id: int) -> str:
             raise
         writer.status("finished")
         return "finished"
+
+
+def _follow(folder: RunsFolder, party: Party) -> str:
+    """What the other ranks do; the first one says what is to be trained, and how it ends."""
+    signals = Signals()
+    signals.wait_for_moment = True  # the first rank hears of them at the next moment
+    signals.listen()
+    ranks = party.ranks
+    with ResourceMonitor(folder.root, tell=party.tell_use):
+        config: RunConfig = ranks.broadcast(None)  # type: ignore[assignment]
+        # Weights come from the first rank: they need not lie on every machine.
+        config = config.model_copy(update={"backbone_weights": NO_WEIGHTS})
+        trainer = _build(config, folder, Console(quiet=True), signals, ranks, None)
+        state, is_fork = ranks.broadcast((None, False))
+        if state is not None:
+            trainer.state.restore(state)
+        try:
+            if is_fork:
+                trainer.knobs.set_as_configured()
+                trainer.keep()
+            trainer.run()
+        except StopRequested as stop:
+            return stop.status
+    return "finished"
+
+
+def _end_hung(folder: RunsFolder, run_id: int, death: Death) -> None:
+    """End this process and its run, because it waits for a dead rank and cannot notice."""
+    status, words = words_of(death)
+    set_status(folder.run_log, run_id, status, error=words)
+    print(f"fasa: {words}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _config(run: Run, folder: RunsFolder) -> tuple[RunConfig, str | None]:
@@ -92,40 +167,59 @@ def _config(run: Run, folder: RunsFolder) -> tuple[RunConfig, str | None]:
 
 
 def _build(
-    run: Run,
     config: RunConfig,
     folder: RunsFolder,
-    writer: RunLogWriter,
     console: Console,
     signals: Signals,
-    resources: ResourceMonitor,
+    ranks: Ranks,
+    log: Log | None,
 ) -> Trainer:
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    data = build_training_data(config, datasets=folder.datasets)
-    writer.register_categories([_row(category) for category in data.categories])
-    device = _device(config)
+    """A rank's trainer; `log` is the first one's."""
+    device = use_device(config, ranks)
+    data = _data(config, folder, ranks)
     torch.manual_seed(config.seed)  # torchvision's samplers draw from torch's own generator
-    model = build_model(config, class_counts=data.class_counts).to(device)
+    model = build_model(config, class_counts=data.class_counts, ranks=ranks).to(device)
+    ranks.make_equal(value for value in model.state_dict().values() if isinstance(value, Tensor))
+    seed_rank(config.seed, ranks)
     knobs = Knobs(config, [stage.fasa for stage in model.stages if stage.fasa is not None])
-    control = RunControl(writer=writer, knobs=knobs, signals=signals)
+    writer = None if log is None else log.writer
+    control = RunControl(writer=writer, knobs=knobs, signals=signals, ranks=ranks)
     return Trainer(
         config=config,
         data=data,
         model=model,
         optimizers=build_optimizers(config, model, model.classifiers),
         evaluate=lambda done, between: evaluate_model(
-            model, data, config, device=device, batch_done=done, between=between
+            model, data, config, device=device, ranks=ranks, batch_done=done, between=between
         ),
-        recorder=Recorder(writer=writer, model=model, resources=resources),
         control=control,
         knobs=knobs,
+        first=None if log is None else _first(config, folder, console, log, model, data, control),
+        console=console,
+        device=device,
+        ranks=ranks,
+    )
+
+
+def _first(
+    config: RunConfig,
+    folder: RunsFolder,
+    console: Console,
+    log: Log,
+    model: FASAMaskRCNN,
+    data: TrainingData,
+    control: RunControl,
+) -> FirstRank:
+    run, writer = log.run, log.writer
+    writer.register_categories([_row(category) for category in data.categories])
+    return FirstRank(
+        recorder=Recorder(writer=writer, model=model, resources=log.resources),
         probe=FeatureProbe(
             config=config,
             data=data,
             model=model,
             writer=writer,
-            device=device,
+            device=next(model.parameters()).device,
             clock=control.working_seconds,
         ),
         gallery=PredictionGallery(
@@ -134,24 +228,34 @@ def _build(
         keeper=CheckpointKeeper(
             folder.checkpoints(run.id), run=run, config=config, writer=writer, console=console
         ),
-        console=console,
-        device=device,
     )
+
+
+def _data(config: RunConfig, folder: RunsFolder, ranks: Ranks) -> TrainingData:
+    """The data sets: the first process of a machine writes what is kept there, the others read."""
+    is_first_here = ranks.local_rank == 0
+    data = build_training_data(config, datasets=folder.datasets) if is_first_here else None
+    ranks.gather_objects(None)
+    return data or build_training_data(config, datasets=folder.datasets)
 
 
 def _go_back(
     trainer: Trainer, run: Run, reader: RunLogReader, writer: RunLogWriter, console: Console
 ) -> None:
     """To the newest checkpoint: of the run itself, or of the parent it was forked from."""
-    state = trainer.keeper.newest()
+    assert trainer.first is not None
+    keeper = trainer.first.keeper
+    state = keeper.newest()
+    is_fork = state is not None and keeper.is_origin(state)
+    trainer.ranks.broadcast((state, is_fork))
     if state is not None:
-        trainer.restore(state)
-        if trainer.keeper.is_origin(state):
-            _begin_fork(trainer, run, state, writer, console)
+        trainer.state.restore(state)
+        if is_fork:
+            _begin_fork(trainer, keeper, run, state, writer, console)
         else:
             trainer.control.repeat(reader.commands(run.id), applied=state["commands"])
             writer.truncate_after(state["log"], step=trainer.at.step)
-            trainer.keeper.take_over(state, reader.checkpoints(run.id))
+            keeper.take_over(state, reader.checkpoints(run.id))
     elif run.parent_step is not None:
         raise CheckpointError(
             f"run {run.id} is a fork, but the checkpoint at step {run.parent_step} it begins from "
@@ -164,7 +268,12 @@ def _go_back(
 
 
 def _begin_fork(
-    trainer: Trainer, run: Run, state: dict[str, Any], writer: RunLogWriter, console: Console
+    trainer: Trainer,
+    keeper: CheckpointKeeper,
+    run: Run,
+    state: dict[str, Any],
+    writer: RunLogWriter,
+    console: Console,
 ) -> None:
     """Take over the parent's history and checkpoint; from then on the fork needs no parent."""
     at = trainer.at
@@ -178,7 +287,7 @@ def _begin_fork(
         console.say("the parent run was deleted: the curves of this fork begin at the fork")
     else:
         writer.copy_history(run.parent_run, state["log"])
-    trainer.keeper.take_over(state, [])
+    keeper.take_over(state, [])
     parent = "a deleted run" if run.parent_run is None else f"run {run.parent_run}"
     writer.event(
         "fork", f"fork of {parent} after {at.epoch} epochs", step=at.step, epoch=at.epoch,
@@ -195,14 +304,6 @@ def prepare(config: RunConfig, folder: RunsFolder) -> TrainingData:
         AnnotationError: when a json or an image folder breaks a rule.
     """
     return build_training_data(config, datasets=folder.datasets)
-
-
-def _device(config: RunConfig) -> torch.device:
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but torch finds no GPU here: use --device auto or cpu")
-    return torch.device(config.device)
 
 
 def _row(category: Category) -> dict[str, object]:

@@ -10,12 +10,14 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import psutil
 import torch
+
+from trainer.distributed import FIRST_RANK
 
 CPU = "system/cpu_percent"
 MEMORY = "system/memory_mb"
@@ -33,14 +35,29 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")  # of a container: version 2, as it sees
 class ResourceMonitor:
     """Measures this process and its descendants every few seconds, from `with` to its end.
 
+    With several ranks each measures itself and tells the first one, where they are added up: CPU,
+    memory and GPU memory are sums, the use of the GPUs is their mean. What is left of memory and
+    disk is that of the first one's machine.
+
     Args:
         folder: of the runs, on the disk whose free space counts.
         seconds: between two measurements.
+        others: gives what the other ranks measured last.
+        tell: called with every measurement, in the thread that measures.
     """
 
-    def __init__(self, folder: Path, *, seconds: float = EVERY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seconds: float = EVERY,
+        others: Callable[[], Sequence[Mapping[str, float]]] = lambda: (),
+        tell: Callable[[Mapping[str, float]], None] = lambda use: None,
+    ) -> None:
         self._folder = folder
         self._seconds = seconds
+        self._others = others
+        self._tell = tell
         self._process = psutil.Process()
         self._newest: deque[dict[str, float]] = deque(maxlen=1)  # handed over without a lock
         self._gpu_tells_use = True
@@ -80,13 +97,22 @@ class ResourceMonitor:
             }
             with contextlib.suppress(OSError):  # the folder may be gone
                 use[DISK_FREE] = psutil.disk_usage(str(self._folder)).free / _MEGABYTE
-            self._newest.append(use | self._gpu())
+            use |= self._gpu()
+            self._tell(use)
+            self._newest.append(added_up(use, self._others()))
 
     def _family(self) -> list[psutil.Process]:
+        """This process, and its descendants but for other ranks, which measure themselves."""
         try:
-            return [self._process, *self._process.children(recursive=True)]
+            children = self._process.children()
         except psutil.Error:  # the system shows no other processes
-            return [self._process]
+            children = []
+        family = [self._process]
+        for child in children:
+            with contextlib.suppress(psutil.Error):  # it ended meanwhile
+                if child.environ().get(FIRST_RANK) != str(self._process.pid):
+                    family += [child, *child.children(recursive=True)]
+        return family
 
     def _gpu(self) -> dict[str, float]:
         """Memory of the GPU this process trains on, whoever uses it; {} without one."""
@@ -100,6 +126,16 @@ class ResourceMonitor:
             except Exception:  # nvidia-ml-py is not installed, or the GPU is a part of one (MIG)
                 self._gpu_tells_use = False
         return use
+
+
+def added_up(own: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What all ranks take, from what each measured; see `ResourceMonitor`."""
+    total = dict(own)
+    for name in (CPU, MEMORY, GPU_MEMORY, GPU):
+        values = [use[name] for use in (own, *others) if name in use]
+        if values:
+            total[name] = sum(values) / (len(values) if name == GPU else 1)
+    return total
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:

@@ -75,9 +75,14 @@ class TrainerProcess:
             return "The trainer ended without a word, and its exit code is not known here"
         if code >= 0:
             return f"The trainer ended with exit code {code} without a word about the run"
-        name = _signal_name(-code)
-        cause = " (by a person, or by the system for want of memory)" if name == "SIGKILL" else ""
-        return f"The trainer was ended by signal {name}{cause}"
+        return f"The trainer {ended_by_signal(-code)}"
+
+
+def ended_by_signal(number: int) -> str:
+    """What is said of a process that a signal ended."""
+    name = _signal_name(number)
+    cause = " (by a person, or by the system for want of memory)" if name == "SIGKILL" else ""
+    return f"was ended by signal {name}{cause}"
 
 
 def _signal_name(number: int) -> str:
@@ -85,6 +90,11 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # Python names only the first and the last of the real-time signals
         return str(number)
+
+
+def is_launched() -> bool:
+    """Whether torchrun, or a first rank, started this process as one of several or the only one."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def launch_trainer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.command_line.config_flags import add_config_flags, given_values
 from trainer.command_line.parser import add_command
@@ -14,7 +14,12 @@ from trainer.config import RunConfig, load_config
 from trainer.presets import preset_values, scaling_advice
 from trainer.process_identity import process_identity
 from trainer.run_log.commands import claim_run, queue_run
+from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
+from trainer.trainer_process import is_launched
+
+if TYPE_CHECKING:
+    from trainer.rank_processes import Party
 
 _GOOD_ENDS = ("finished", "stopped")
 _FAILED = 1
@@ -33,9 +38,24 @@ def add_commands(commands: Any) -> None:
 
 
 def _train(given: argparse.Namespace) -> int:
-    config = _config(given)
     folder = RunsFolder(given.runs)
-    from trainer.execute import prepare  # torch loads for seconds: not for `--help`
+    if not is_launched():
+        run_id = _claimed_run(given, _config(given), folder)
+        return 0 if run_id is None else _train_to_its_end(folder, run_id)
+    from trainer.rank_processes import joined  # torch loads for seconds: not for `--help`
+
+    with joined(1, ()) as party:  # torchrun started all ranks; the first one makes the run
+        run_id = None
+        if party.ranks.is_first:
+            config = {**_config(given).model_dump(), "processes": party.ranks.world}
+            run_id = _claimed_run(given, load_config(config), folder)
+        run_id = party.ranks.broadcast(run_id)
+        return 0 if run_id is None else _train_as(party, folder, run_id)
+
+
+def _claimed_run(given: argparse.Namespace, config: RunConfig, folder: RunsFolder) -> int | None:
+    """A new run that is this process's to train; None when a supervisor was faster."""
+    from trainer.execute import prepare
 
     run_id = _queue_run(given, config, folder, prepare(config, folder).title)
     own = os.getpid()
@@ -43,8 +63,8 @@ def _train(given: argparse.Namespace) -> int:
         folder.run_log, run_id, process_id=own, process_identity=process_identity(own)
     ):
         print(f"the supervisor of {given.runs} was faster and trains run {run_id}: watch it there")
-        return 0
-    return _train_to_its_end(folder, run_id)
+        return None
+    return run_id
 
 
 def _queue(given: argparse.Namespace) -> int:
@@ -82,11 +102,25 @@ def _execute(given: argparse.Namespace) -> int:
 
 
 def _train_to_its_end(folder: RunsFolder, run_id: int) -> int:
+    """Train a run in this process, and in as many more as it asks for."""
+    from trainer.rank_processes import joined
+
+    processes = 1
+    if not is_launched():
+        with RunLogReader(folder.run_log) as reader:
+            processes = load_config(reader.run(run_id).config).processes
+    rank = (sys.executable, "-m", "trainer", "execute", str(run_id), "--runs", str(folder.root))
+    with joined(processes, rank) as party:
+        return _train_as(party, folder, run_id)
+
+
+def _train_as(party: Party, folder: RunsFolder, run_id: int) -> int:
+    from trainer.distributed import RankLost
     from trainer.execute import execute
     from trainer.training_step import LossNotFinite, OutOfMemory
 
     try:
-        return 0 if execute(folder, run_id) in _GOOD_ENDS else _FAILED
-    except (LossNotFinite, OutOfMemory) as error:
+        return 0 if execute(folder, run_id, party=party) in _GOOD_ENDS else _FAILED
+    except (LossNotFinite, OutOfMemory, RankLost) as error:
         print(f"fasa: {error}", file=sys.stderr)
         return _FAILED
