@@ -1,12 +1,11 @@
 """Whole runs on a small demo set: reproducible, resumable, steerable, and honest when they fail."""
 
-import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-from small_runs import curves, queue_small
+from small_runs import curves, queue_small, stop_at
 
 from trainer.control import RunControl, StopRequested
 from trainer.execute import execute
@@ -115,7 +114,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
 ) -> None:
     """Stopped in the middle of an epoch or of a pass after it, then executed again."""
     run_id = queue_small(folder, workers=1 if phase == "training" else 0)
-    _stop_at(folder, run_id, step=step, phase=phase)
+    stop_at(folder, run_id, step=step, phase=phase)
     reader = RunLogReader(folder.run_log)
     assert reader.run(run_id).step < reader.run(finished).step
     assert execute(folder, run_id) == "finished"
@@ -145,27 +144,6 @@ def test_a_run_ended_in_a_feature_snapshot_takes_it_again_and_nothing_twice(
     for one, other in zip(mine, theirs, strict=True):
         for name in FeatureValues.__dataclass_fields__:
             assert np.array_equal(getattr(one, name), getattr(other, name)), name
-
-
-def _stop_at(folder: RunsFolder, run_id: int, *, step: int, phase: str) -> None:
-    """Execute a run in a thread's company that asks it to stop at a step and phase."""
-    over = threading.Event()
-
-    def ask() -> None:
-        reader = RunLogReader(folder.run_log)
-        while not over.wait(0.02):
-            run = reader.run(run_id)
-            if run.step > step or (run.step == step and run.phase == phase):
-                break
-        send_command(folder.run_log, run_id, "stop", {})
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    try:
-        assert execute(folder, run_id) == "stopped"
-    finally:
-        over.set()
-        thread.join()
 
 
 def test_knobs_are_turned_between_two_steps(folder: RunsFolder) -> None:

@@ -13,6 +13,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from fasa_core.fasa import FASA
 from trainer.box_stage import BoxPredictor, BoxStage
 from trainer.classification_losses import SoftmaxCrossEntropy
+from trainer.detection_selection import DetectionLimits
 from trainer.mask_branch import MaskBranch, MaskPredictor
 from trainer.roi_heads import FASARoIHeads
 from trainer.roi_sampling import RoISampler
@@ -56,9 +57,7 @@ def _ours(parts: dict[str, Any], *, agnostic: bool, fasa: FASA | None = None) ->
         head=parts["mask_head"],
         predictor=MaskPredictor(CHANNELS, CHANNELS, masks),
     )
-    return FASARoIHeads(
-        box=box, mask=mask, score_threshold=0.05, nms_threshold=0.5, detections_per_image=20
-    )
+    return FASARoIHeads(box=box, mask=mask, limits=DetectionLimits(0.05, 0.5, 20))
 
 
 def _pair() -> tuple[RoIHeads, FASARoIHeads]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
 from trainer.box_stage import BoxStage, image_seeds
+from trainer.detection_selection import DetectionLimits
 from trainer.mask_branch import MaskBranch
 from trainer.roi_heads import FASARoIHeads
 from trainer.roi_sampling import SampledRoIs
@@ -81,9 +82,7 @@ class CascadeRoIHeads(FASARoIHeads):
         first: the first stage.
         later: the others, in their order.
         loss_weights: [S] of the stages' losses.
-        score_threshold: see `FASARoIHeads`, as for the rest.
-        nms_threshold: ...
-        detections_per_image: ...
+        limits: what scored boxes have to be to be detections.
     """
 
     def __init__(
@@ -92,17 +91,9 @@ class CascadeRoIHeads(FASARoIHeads):
         first: CascadeStage,
         later: Sequence[CascadeStage],
         loss_weights: Sequence[float],
-        score_threshold: float,
-        nms_threshold: float,
-        detections_per_image: int,
+        limits: DetectionLimits,
     ) -> None:
-        super().__init__(
-            box=first.box,
-            mask=first.mask,
-            score_threshold=score_threshold,
-            nms_threshold=nms_threshold,
-            detections_per_image=detections_per_image,
-        )
+        super().__init__(box=first.box, mask=first.mask, limits=limits)
         self.later = nn.ModuleList(later)
         self.loss_weights = tuple(loss_weights)
 

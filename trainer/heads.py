@@ -23,6 +23,7 @@ from trainer.box_stage import BoxPredictor, BoxStage
 from trainer.cascade_roi_heads import CASCADE, CascadeRoIHeads, CascadeStage, StageSettings
 from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.config import RunConfig
+from trainer.detection_selection import DetectionLimits
 from trainer.distributed import ALONE, Ranks
 from trainer.mask_branch import MaskBranch, MaskPredictor
 from trainer.roi_heads import FASARoIHeads
@@ -68,15 +69,13 @@ def build_roi_heads(
         _build_stage(config, settings, number, class_counts, ranks)
         for number, settings in enumerate(CASCADE if is_cascade else CASCADE[:1])
     ]
-    limits = {
-        "score_threshold": config.score_threshold,
-        "nms_threshold": config.nms_threshold,
-        "detections_per_image": config.detections_per_image,
-    }
+    limits = DetectionLimits(
+        config.score_threshold, config.nms_threshold, config.detections_per_image
+    )
     if not is_cascade:
-        return FASARoIHeads(box=first.box, mask=first.mask, **limits)
+        return FASARoIHeads(box=first.box, mask=first.mask, limits=limits)
     weights = [settings.loss_weight for settings in CASCADE]
-    return CascadeRoIHeads(first=first, later=later, loss_weights=weights, **limits)
+    return CascadeRoIHeads(first=first, later=later, loss_weights=weights, limits=limits)
 
 
 def build_fasa(

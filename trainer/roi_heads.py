@@ -27,24 +27,14 @@ class FASARoIHeads(nn.Module):
     Args:
         box: the box stage.
         mask: the mask branch; it trains on the stage's positive RoIs.
-        score_threshold: detections below are dropped.
-        nms_threshold: IoU of non-maximum suppression.
-        detections_per_image: most detections kept.
+        limits: what scored boxes have to be to be detections.
     """
 
-    def __init__(
-        self,
-        *,
-        box: BoxStage,
-        mask: MaskBranch,
-        score_threshold: float,
-        nms_threshold: float,
-        detections_per_image: int,
-    ) -> None:
+    def __init__(self, *, box: BoxStage, mask: MaskBranch, limits: DetectionLimits) -> None:
         super().__init__()
         self.box = box
         self.mask = mask
-        self.limits = DetectionLimits(score_threshold, nms_threshold, detections_per_image)
+        self.limits = limits
 
     @property
     def stages(self) -> Sequence[BoxStage]:
