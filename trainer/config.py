@@ -189,6 +189,11 @@ class RunConfig(Model):
                 f"data={self.data} needs a training json and its image folder: "
                 "give --annotations FILE and --images FOLDER, or --data-folder FOLDER"
             )
+        if self.data == "demo" and self.data_folder is not None:
+            raise ValueError(
+                "data_folder is set, but data=demo takes no data folder: give --data lvis, coco or "
+                "coco_lt with it"
+            )
         if self.data == "coco_lt" and self.data_folder is None and self.coco_lt_list is None:
             raise ValueError(
                 "data=coco_lt without a data folder needs COCO-LT's official list: give "

@@ -165,14 +165,35 @@ def data_files(config: RunConfig) -> DataFiles:
     Raises:
         ConfigError: one sentence with all that the data folder lacks, and where to put it.
     """
-    parts = {part.name: part for part in needed_parts(config)}
-    missing = [part for part in parts.values() if not part.is_there]
+    parts = needed_parts(config)
+    missing = [part for part in parts if not part.is_there]
     if missing:
         each = "; ".join(f"{part.name} ({part.text}): {part.remedy}" for part in missing)
         raise ConfigError(
             f"the data folder '{config.data_folder}' lacks {len(missing)} of the {len(parts)} "
             f"parts of data={config.data}: {each}"
         )
+    return expected_files(config)
+
+
+def files_there(config: RunConfig) -> dict[str, SetFiles]:
+    """The sets of a run by name, without those whose part of the data folder is missing."""
+    missing = {
+        kind for part in needed_parts(config) if not part.is_there for kind in part.needed_by
+    }
+    return {
+        name: files for name, files in expected_files(config).sets.items() if name not in missing
+    }
+
+
+def drops_empty(config: RunConfig, files: SetFiles) -> bool:
+    """Whether annotations without area are left out of a set."""
+    return config.drop_empty or files.is_published
+
+
+def expected_files(config: RunConfig) -> DataFiles:
+    """Where the files of a run lie, or belong."""
+    parts = {part.name: part for part in needed_parts(config)}
     train_json, test_json = _jsons(config.data)
     train, test = _named(config, ""), _named(config, "test_")
     if config.data_folder is not None:
