@@ -10,6 +10,7 @@ from torchvision.ops import box_iou
 from trainer.config import load_config
 from trainer.model import FASAMaskRCNN, build_model
 from trainer.schedule import build_optimizers
+from trainer.training_state import _with_own_fasa
 
 COUNTS = [30, 10, 2]
 TINY: dict[str, Any] = {
@@ -93,6 +94,17 @@ def test_one_optimizer_trains_the_classifiers_of_all_stages() -> None:
     assert len(rest.param_groups[0]["params"]) == len(others) - 6
 
 
+def test_a_fork_switches_fasa_on_or_off_in_all_stages() -> None:
+    """The rest of the weights is the checkpoint's, and what FASA knows is the model's own."""
+    with_fasa, without = built(**CASCADE), built(**CASCADE, fasa=False)
+    for stored, model in ((with_fasa, without), (without, with_fasa)):
+        values, own = stored.state_dict(), model.state_dict()
+        assert sum(".fasa." in name for name in values.keys() ^ own.keys()) >= 3
+        model.load_state_dict(_with_own_fasa(values, own))
+        for name in values.keys() & own.keys():
+            assert torch.equal(model.state_dict()[name], values[name]), name
+
+
 def test_the_probe_follows_the_first_stage() -> None:
     model = built(**CASCADE).eval()
     images, targets = batch()
@@ -115,7 +127,7 @@ def test_a_cascade_learns_one_image_by_heart() -> None:
     images, targets = batch()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=3e-3)
-    for _ in range(80):
+    for _ in range(60):
         loss = torch.stack(list(model(images, targets).values())).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
