@@ -3,9 +3,13 @@
 Every refusal is one sentence: where and what value, which rule, which remedy.
 """
 
+import gc
 import json
 import math
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ Record = dict[str, Any]
 # LVIS and COCO boxes are rounded outlines: a little past the edge is usual and is cut off.
 BOX_OVERSHOOT = 2.0
 _LARGEST_NUMBER = 1e12
+_LARGEST_ID = 2**63 - 1
 _LONGEST_SIDE = 100_000
 
 
@@ -29,10 +34,44 @@ def read_annotations(path: Path, *, drop_empty: bool = False) -> Record:
     Afterwards: ids are whole numbers and unique; each annotation names a listed image and category,
     its box [x, y, width, height] (pixels) has a positive size and lies in the image up to
     ``BOX_OVERSHOOT`` pixels, its mask is polygons or a run-length code of the image's size and is
-    not empty. With ``drop_empty`` annotations with an empty box or mask are left out instead of
-    refused (COCO's own files hold a few). Raises AnnotationError.
+    not empty. A polygon's outlines are ``array("d")`` where the json has lists: LVIS v1 takes 3 GiB
+    to read in this way, and 6.5 GiB in plain lists. With ``drop_empty`` annotations with an empty
+    box or mask are moved to the list ``dropped`` instead of refused (COCO's own files hold a few).
+    Raises AnnotationError.
     """
-    document = _parse(path)
+    with _no_collections():
+        return _checked(_parse(path), path, drop_empty)
+
+
+@contextmanager
+def opened_json(path: Path) -> Iterator[BufferedReader]:
+    """An annotation file open for reading; AnnotationError if it is not there or unreadable."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise AnnotationError(
+            f"there is no annotation file {path}: check the path that was given"
+        ) from None
+    except OSError as error:
+        raise AnnotationError(
+            f"{path} can't be read ({error.strerror}): give a readable annotation file"
+        ) from None
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """No search for garbage while millions of objects are made that stay: it doubles the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _checked(document: Record, path: Path, drop_empty: bool) -> Record:
     for key in ("images", "annotations", "categories"):
         records = document.get(key)
         if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
@@ -42,7 +81,7 @@ def read_annotations(path: Path, *, drop_empty: bool = False) -> Record:
             )
     category_ids = _check_categories(document["categories"], path)
     images = _check_images(document["images"], category_ids, path)
-    document["annotations"] = _check_annotations(
+    document["annotations"], document["dropped"] = _check_annotations(
         document["annotations"], images, category_ids, path, drop_empty
     )
     return document
@@ -50,15 +89,8 @@ def read_annotations(path: Path, *, drop_empty: bool = False) -> Record:
 
 def _parse(path: Path) -> Record:
     try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise AnnotationError(
-            f"there is no annotation file {path}: check the path that was given"
-        ) from None
-    except OSError as error:
-        raise AnnotationError(
-            f"{path} can't be read ({error.strerror}): give a readable annotation file"
-        ) from None
+        with opened_json(path) as file:
+            document = json.loads(file.read(), object_hook=_compact)
     except (ValueError, RecursionError) as error:
         raise AnnotationError(
             f"{path} is not complete json ({error}): it is damaged or cut short, fetch it again"
@@ -71,14 +103,24 @@ def _parse(path: Path) -> Record:
     return document
 
 
+def _compact(record: Record) -> Record:
+    """An object of the json, its outlines as arrays, a third of a list's size, if they are any."""
+    outlines = record.get("segmentation")
+    if type(outlines) is list and all(type(outline) is list for outline in outlines):
+        # Where these are no numbers, the check of the annotation says so.
+        with suppress(TypeError, OverflowError):
+            record["segmentation"] = [array("d", outline) for outline in outlines]
+    return record
+
+
 def _unique_ids(records: Iterable[Record], what: str, path: Path) -> dict[int, Record]:
     by_id: dict[int, Record] = {}
     for position, record in enumerate(records):
         number = record.get("id")
-        if type(number) is not int or number < 0:
+        if type(number) is not int or not 0 <= number <= _LARGEST_ID:
             raise AnnotationError(
                 f"{what} number {position + 1} of {path} has the id {number!r}: "
-                "ids are whole numbers from 0 on, correct it"
+                "ids are whole numbers from 0 to 2^63 - 1, correct it"
             )
         if number in by_id:
             raise AnnotationError(
@@ -141,8 +183,9 @@ def _check_annotations(
     category_ids: set[int],
     path: Path,
     drop_empty: bool,
-) -> list[Record]:
-    kept = []
+) -> tuple[list[Record], list[Record]]:
+    """Those with a box and a mask, and those without, if they may be dropped."""
+    kept, dropped = [], []
     for number, annotation in _unique_ids(annotations, "annotation", path).items():
         where = f"annotation {number} of {path}"
         image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
@@ -161,13 +204,15 @@ def _check_annotations(
         full = _mask_has_area(annotation, image["width"], image["height"], where) and full
         if full:
             kept.append(annotation)
-        elif not drop_empty:
+        elif drop_empty:
+            dropped.append(annotation)
+        else:
             raise AnnotationError(
                 f"{where} has an empty mask or box (box {annotation['bbox']}, "
                 f"area {annotation.get('area', 'not given')}): "
                 "remove it, or read the file with drop_empty"
             )
-    return kept
+    return kept, dropped
 
 
 def _is_number(value: object) -> bool:
@@ -226,7 +271,9 @@ def _outline_has_area(outline: Any, width: int, height: int) -> bool:
     It may leave the image (drawing it cuts it off), but not by more than the image's own size:
     pycocotools walks along every pixel of the outline.
     """
-    if not isinstance(outline, list) or len(outline) % 2:
+    if not isinstance(outline, array):
+        raise ValueError("no list of numbers")
+    if len(outline) % 2:
         raise ValueError("no list of pairs")
     if not math.isfinite(math.fsum(outline)):
         raise ValueError("not finite")

@@ -19,7 +19,7 @@ class EvaluationImages(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
         """Image uint8 [3,H,W] RGB and its id; raises as the data set does."""
-        return self._dataset.pixels(i), self._dataset.image_ids[i]
+        return self._dataset.pixels(i), self._dataset.image_id(i)
 
 
 def collate_images(batch: list[tuple[Tensor, int]]) -> tuple[list[Tensor], list[int]]:

@@ -18,6 +18,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from data.class_lists import ClassLists
+
 Rounding = Literal["ceil", "stochastic"]
 
 
@@ -35,20 +37,19 @@ def repeat_factors(
             f"the repeat threshold is a share of the images between 0 and 1, got {threshold}: "
             "LVIS uses 0.001"
         )
-    shown = [sorted(set(categories)) for categories in image_categories]
-    flat = np.fromiter((c for categories in shown for c in categories), dtype=np.int64)
-    if flat.size and (flat.min() < 0 or flat.max() >= num_classes):
-        wrong = flat.min() if flat.min() < 0 else flat.max()
+    shown = ClassLists.of(image_categories)
+    classes = shown.classes
+    if classes.size and (classes.min() < 0 or classes.max() >= num_classes):
+        wrong = classes.min() if classes.min() < 0 else classes.max()
         raise ValueError(
             f"class indices run from 0 to {num_classes - 1}, got {wrong}: "
             "pass the number of classes the images were labelled with"
         )
-    images_with = np.bincount(flat, minlength=num_classes)
+    images_with = np.bincount(classes, minlength=num_classes)
     of_class = class_repeat_factors(images_with, len(shown), threshold)
-    return np.array(
-        [of_class[categories].max() if categories else 1.0 for categories in shown],
-        dtype=np.float64,
-    )
+    factors = np.ones(len(shown))
+    np.maximum.at(factors, shown.images, of_class[classes])
+    return factors
 
 
 def class_repeat_factors(

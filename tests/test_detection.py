@@ -81,7 +81,7 @@ def test_counts_leave_crowds_out(tmp_path: Path) -> None:
     fork, cup = data_set.categories
     assert (fork.image_count, fork.instance_count, fork.frequency) == (1, 1, "r")
     assert (cup.image_count, cup.instance_count) == (2, 2)
-    assert data_set.image_categories == [[0, 1], [1], []]
+    assert list(data_set.image_categories) == [[0, 1], [1], []]
     assert data_set.num_classes == 2
 
 
@@ -105,7 +105,7 @@ def test_a_subset_counts_its_own_objects_and_leaves_the_whole_alone(tmp_path: Pa
     assert [c.instance_count for c in part.categories] == [0, 1]
     assert [c.image_count for c in part.categories] == [0, 1]
     assert [c.instance_count for c in whole.categories] == [1, 2]
-    assert part.image_categories == [[], [1]]
+    assert list(part.image_categories) == [[], [1]]
 
 
 def test_another_file_is_mapped_onto_the_training_classes_by_id(tmp_path: Path) -> None:
