@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.annotation_table import AnnotationTable
 from data.annotations import AnnotationError
 
 # COCO numbers its 80 classes from 1 to 90 and never gave these numbers out.
@@ -198,6 +199,43 @@ class ClassCount:
         return not self.unannotated and (not self.is_whole or self.kept == self.published)
 
 
+def coco_lt_of(
+    table: AnnotationTable, listed: Mapping[int, ListedClass], *, is_part: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """COCO-LT in a json of COCO 2017: the ids of its images and of its annotations, both ascending.
+
+    The annotations include those that `table` left out, as they have no area.
+
+    `is_part` allows a json without some of the images. Raises AnnotationError as `check_counts`.
+    """
+    kept, counts = counts_in(table, listed)
+    names = {int(category["id"]): str(category["name"]) for category in table.categories}
+    check_counts(counts, names, table.path, is_part=is_part)
+    return images_in(table, listed), kept
+
+
+def images_in(table: AnnotationTable, listed: Mapping[int, ListedClass]) -> NDArray[np.int64]:
+    """The ids of the images of a json that the list names for some class, ascending."""
+    union = np.concatenate([entry.image_ids for entry in listed.values()])
+    return np.intersect1d(union, table.image_ids)
+
+
+def counts_in(
+    table: AnnotationTable, listed: Mapping[int, ListedClass]
+) -> tuple[NDArray[np.int64], list[ClassCount]]:
+    """`choose_annotations` of a json of COCO 2017, its annotations without area included."""
+    images = table.image_ids[table.annotation_images]
+    return choose_annotations(
+        listed,
+        image_ids=table.image_ids,
+        annotation_ids=np.concatenate([table.annotation_ids, table.dropped_ids]),
+        annotation_images=np.concatenate([images, table.dropped_image_ids]),
+        annotation_categories=np.concatenate(
+            [table.annotation_categories, table.dropped_categories]
+        ),
+    )
+
+
 def choose_annotations(
     listed: Mapping[int, ListedClass],
     *,
@@ -213,7 +251,7 @@ def choose_annotations(
 
     Args:
         listed: the official list.
-        image_ids: int64 [I].
+        image_ids: int64 [I], each once.
         annotation_ids: int64 [A], whatever their kind or area.
         annotation_images: int64 [A], image ids.
         annotation_categories: int64 [A], category ids.
@@ -221,17 +259,19 @@ def choose_annotations(
     Returns:
         Ids of annotations, int64, ascending; and a count for every class of the list, unchecked.
     """
-    order = np.lexsort((annotation_ids, _pseudo_random(annotation_ids)))
+    order = np.lexsort((annotation_ids, _pseudo_random(annotation_ids), annotation_categories))
+    category_of = annotation_categories[order]
     kept, counts = [], []
     for category_id, entry in listed.items():
-        present = np.intersect1d(entry.image_ids, image_ids)
-        mine = order[annotation_categories[order] == category_id]
+        present = np.intersect1d(entry.image_ids, image_ids, assume_unique=True)
+        first, last = np.searchsorted(category_of, [category_id, category_id + 1])
+        mine = order[first:last]
         mine = mine[np.isin(annotation_images[mine], present)]
-        shown, first = np.unique(annotation_images[mine], return_index=True)
-        further = np.delete(mine, first)
+        shown, one_each = np.unique(annotation_images[mine], return_index=True)
+        further = np.delete(mine, one_each)
         surplus = entry.instance_count - len(entry.image_ids)
         allowed = round(surplus * len(present) / len(entry.image_ids))
-        stay = np.concatenate([mine[first], further[:allowed]])
+        stay = np.concatenate([mine[one_each], further[:allowed]])
         kept.append(annotation_ids[stay])
         counts.append(
             ClassCount(

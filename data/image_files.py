@@ -12,19 +12,27 @@ from torch import Tensor
 from data.annotations import AnnotationError
 
 
-def check_files_exist(names: Sequence[str], folder: Path, annotations: Path) -> None:
-    """Raise AnnotationError unless all files are below ``folder``, at one listing a folder."""
+def missing_files(names: Sequence[str], folder: Path) -> list[str]:
+    """Those of the files that are not below ``folder``, at one listing of each folder in it.
+
+    Raises OSError for a folder that can't be listed.
+    """
     there: set[str] = set()
     for below in sorted({os.path.dirname(name) for name in names}):
-        try:
-            with os.scandir(folder / below) as entries:
-                there.update(os.path.join(below, entry.name) for entry in entries)
-        except OSError as error:
-            raise AnnotationError(
-                f"the image folder {folder / below} can't be listed "
-                f"({error.strerror}): give the folder that holds {names[0]}"
-            ) from None
-    missing = [name for name in names if name not in there]
+        with os.scandir(folder / below) as entries:
+            there.update(os.path.join(below, entry.name) for entry in entries)
+    return [name for name in names if name not in there]
+
+
+def check_files_exist(names: Sequence[str], folder: Path, annotations: Path) -> None:
+    """Raise AnnotationError unless all files are below ``folder``, at one listing a folder."""
+    try:
+        missing = missing_files(names, folder)
+    except OSError as error:
+        raise AnnotationError(
+            f"the image folder {error.filename} can't be listed "
+            f"({error.strerror}): give the folder that holds {names[0]}"
+        ) from None
     if missing:
         raise AnnotationError(
             f"{len(missing)} of the {len(names)} images of {annotations} are missing "

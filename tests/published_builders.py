@@ -1,18 +1,21 @@
 """Small sets laid out as published: coco_mini as COCO 2017, and files in LVIS v1's form."""
 
 import json
+import shutil
 from pathlib import Path
 
 from benchmarks.lvis_shaped import write_lvis_shaped
 
-COCO_PARTS = ("annotations", "train2017", "val2017")
-
 
 def coco_2017(folder: Path, shared_data: Path) -> Path:
-    """coco_mini, 343 train and 206 val photos, in the layout of COCO 2017, by links."""
+    """coco_mini, 343 train and 206 val photos, in the layout of COCO 2017; photos by links."""
+    source = shared_data / "coco_mini"
     folder.mkdir()
-    for name in COCO_PARTS:
-        (folder / name).symlink_to(shared_data / "coco_mini" / name)
+    # Copied, as what is read of a json is kept beside it.
+    shutil.copytree(source / "annotations", folder / "annotations", copy_function=shutil.copyfile)
+    (folder / "annotations").chmod(0o755)
+    for name in ("train2017", "val2017"):
+        (folder / name).symlink_to(source / name)
     return folder
 
 

@@ -324,6 +324,29 @@ def test_a_part_of_the_images_has_to_be_allowed(
         check_counts(counts, names, FILE)
 
 
+def test_the_whole_of_coco_lt_has_its_published_counts(listed: dict[int, ListedClass]) -> None:
+    """All listed images, with the annotations the list counts, as many others, and other images."""
+    rng = np.random.default_rng(0)
+    images, categories = [], []
+    for number, entry in listed.items():
+        further = 2 * (entry.instance_count - len(entry.image_ids))
+        own = [entry.image_ids, rng.choice(entry.image_ids, further), 10**6 + np.arange(50)]
+        images.append(np.concatenate(own))
+        categories.append(np.full(len(images[-1]), number))
+    annotation_images = np.concatenate(images)
+    turn = rng.permutation(len(annotation_images))
+    ids, counts = choose_annotations(
+        listed,
+        image_ids=np.unique(annotation_images),
+        annotation_ids=3 * np.arange(len(turn)),
+        annotation_images=annotation_images[turn],
+        annotation_categories=np.concatenate(categories)[turn],
+    )
+    assert all(count.is_right and count.is_whole for count in counts)
+    assert len(ids) == 666_493
+    assert len(np.unique(annotation_images[turn][ids // 3])) == 99_411
+
+
 def test_other_classes_are_refused(listed: dict[int, ListedClass], mini: dict[str, Any]) -> None:
     names = {number + 1: name for number, name in names_of(mini).items()}
     with pytest.raises(AnnotationError, match="80 classes numbered otherwise than COCO 2017's"):

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from published_builders import coco_2017, lvis_v1
 
+from data.coco_lt import ListedClass, read_coco_lt_list
 from trainer.config import ConfigError, RunConfig
+from trainer.data_layouts import COCO_LT_LIST
 from trainer.training_data import TrainingData, build_training_data
 
 
@@ -18,6 +20,12 @@ def lvis(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
     return coco_2017(tmp_path_factory.mktemp("published") / "coco", shared_data)
+
+
+@pytest.fixture(scope="module")
+def listed(coco: Path, shared_data: Path) -> dict[int, ListedClass]:
+    (coco / COCO_LT_LIST).symlink_to(shared_data / COCO_LT_LIST)
+    return read_coco_lt_list(coco / COCO_LT_LIST)
 
 
 def built(data: str, folder: Path, **values: object) -> TrainingData:
@@ -98,3 +106,37 @@ def test_a_published_annotation_without_area_is_left_out(coco: Path, tmp_path: P
 def test_a_folder_that_lacks_parts_is_refused_in_one_sentence(coco: Path) -> None:
     with pytest.raises(ConfigError, match="lacks 2 of the 4 parts of data=lvis"):
         built("lvis", coco)
+
+
+def test_coco_lt_is_cut_out_of_coco(coco: Path, listed: dict[int, ListedClass]) -> None:
+    data = built("coco_lt", coco, coco_lt_part=True, adapt_on="test")
+    assert (data.title, data.federated, len(data.categories)) == ("COCO-LT", False, 80)
+    images = {number for entry in listed.values() for number in entry.image_ids.tolist()}
+    assert len(data.train) == 286
+    assert set(data.train.image_ids) <= images
+    for i in range(len(data.train)):
+        for c in data.train.image_categories[i]:
+            assert data.train.image_ids[i] in listed[data.categories[c].id].image_ids
+    assert data.instance_bins == [listed[c.id].instance_bin for c in data.categories]
+    assert data.test is not None
+    assert len(data.test) == 206  # val2017 stays as it is
+    # Letters by the images that show a class after the cut: photo 113588 alone shows a mouse.
+    mouse = next(c for c in data.categories if c.id == 74)
+    assert (mouse.image_count, mouse.instance_count, mouse.frequency) == (1, 1, "r")
+    person = data.categories[0]
+    assert person.frequency == "f"
+    assert person.image_count > 100
+
+
+def test_a_share_is_held_out_of_coco_lt(coco: Path, listed: dict[int, ListedClass]) -> None:
+    data = built("coco_lt", coco, coco_lt_part=True, holdout_share=0.2)
+    assert len(data.train) + len(data.holdout) == 286
+    assert len(data.holdout) > 20
+    # Bins are those of the whole COCO-LT, whatever a run leaves out.
+    assert data.instance_bins == [listed[c.id].instance_bin for c in data.categories]
+
+
+@pytest.mark.usefixtures("listed")
+def test_a_part_of_coco_lt_is_refused_unless_it_is_allowed(coco: Path) -> None:
+    with pytest.raises(ValueError, match="allow a part of COCO-LT with --coco-lt-part"):
+        built("coco_lt", coco)

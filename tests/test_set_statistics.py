@@ -9,17 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.repeat_factor import repeat_factors
-from data.set_statistics import GroupStatistics, set_statistics
+from data.set_statistics import GroupStatistics, Labels, set_statistics
 
 
 def test_counts_by_hand() -> None:
     """Four images; class 0 in three of them, class 1 in one, class 2 as a crowd only."""
-    found = set_statistics(
+    labels = Labels(
         num_images=4,
+        num_classes=3,
         images=np.array([0, 0, 1, 2, 2, 2]),
         classes=np.array([0, 0, 0, 0, 1, 2]),
         crowds=np.array([False] * 5 + [True]),
-        groups={
+    )
+    found = set_statistics(
+        labels,
+        {
             "all": np.array([True, True, True]),
             "f": np.array([True, False, False]),
             "r": np.array([False, True, True]),
@@ -49,14 +53,8 @@ def test_an_epoch_has_the_images_that_sampling_draws(
 ) -> None:
     pairs = [(image, label) for image, labels in enumerate(objects) for label in labels]
     array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    found = set_statistics(
-        num_images=len(objects),
-        images=array[:, 0],
-        classes=array[:, 1],
-        crowds=np.zeros(len(array), dtype=bool),
-        groups={"all": np.ones(6, dtype=bool)},
-        threshold=threshold,
-    )
+    labels = Labels(len(objects), 6, array[:, 0], array[:, 1], np.zeros(len(array), dtype=bool))
+    found = set_statistics(labels, {"all": np.ones(6, dtype=bool)}, threshold=threshold)
     factors = repeat_factors(objects, 6, threshold)
     assert found.epoch_ceil == np.ceil(factors).sum()
     assert found.epoch_stochastic == pytest.approx(factors.sum())
@@ -73,12 +71,10 @@ def test_lvis_repeats_the_classes_that_are_known_to_be_repeated(shared_data: Pat
     classes = np.repeat(np.arange(1203), counts)
     letters = np.array([row["frequency"] for row in table])
     for num_images, repeated in ((100_170, 798), (99_388, 796)):
+        images, crowds = np.arange(len(classes)) % num_images, np.zeros(len(classes), dtype=bool)
         found = set_statistics(
-            num_images=num_images,
-            images=np.arange(len(classes)) % num_images,
-            classes=classes,
-            crowds=np.zeros(len(classes), dtype=bool),
-            groups={"all": letters != "", "r": letters == "r", "f": letters == "f"},
+            Labels(num_images, 1203, images, classes, crowds),
+            {"all": letters != "", "r": letters == "r", "f": letters == "f"},
         )
         assert found.groups["all"].repeated == repeated
         largest = (1e-3 * num_images / 1) ** 0.5  # of a class in one image

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from trainer.command_line import (
     branching,
+    data,
     deletion,
     exchange,
     features,
@@ -32,6 +33,7 @@ _PARTS = (
     services,
     training,
     presets,
+    data,
     run_list,
     run_details,
     steering,

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from data.annotation_table import open_annotations
 from data.categories import Category
+from data.coco_lt import coco_lt_of, read_coco_lt_list
 from data.demo import write_demo
 from data.detection import DetectionDataset
 from data.evaluation_images import EvaluationImages, collate_images
@@ -19,7 +22,7 @@ from data.holdout import holdout_indices
 from data.repeat_factor import epoch_indices, repeat_factors, uniform_indices
 from data.transforms import EpochView, collate
 from trainer.config import RunConfig, dataset_title
-from trainer.data_layouts import SetFiles, data_files
+from trainer.data_layouts import DataFiles, SetFiles, data_files, drops_empty
 from trainer.distributed import ALONE, Ranks
 
 # Loader processes are not forked from the trainer: the run log's thread may hold a lock that a
@@ -72,16 +75,31 @@ def build_training_data(config: RunConfig, *, datasets: Path) -> TrainingData:
     if config.data == "demo":
         return _demo(config, datasets)
     files = data_files(config)
-    full = _dataset(config, files.train, skip_unannotated=config.skip_unannotated)
+    full, bins = _full_training_set(config, files)
     test = _of_same_classes(config, files.test, full)
     train, holdout = _training_and_holdout(config, files.holdout, full, test)
     return TrainingData(
-        dataset_title(config), train.categories, train, holdout, test, config.data == "lvis"
+        dataset_title(config), train.categories, train, holdout, test, config.data == "lvis", bins
     )
 
 
+def _full_training_set(
+    config: RunConfig, files: DataFiles
+) -> tuple[DetectionDataset, list[int] | None]:
+    """With the images that a share is held out of, and COCO-LT's bin of each class."""
+    skip = config.skip_unannotated
+    if files.coco_lt_list is None:
+        return _dataset(config, files.train, skip_unannotated=skip), None
+    listed = read_coco_lt_list(files.coco_lt_list)
+    table = open_annotations(files.train.annotations, drop_empty=drops_empty(config, files.train))
+    image_ids, kept = coco_lt_of(table, listed, is_part=config.coco_lt_part)
+    coco = _dataset(config, files.train, kept=kept, skip_unannotated=skip)
+    full = coco.subset(np.flatnonzero(np.isin(coco.image_ids, image_ids)).tolist())
+    return full, [listed[category.id].instance_bin for category in full.categories]
+
+
 def _dataset(config: RunConfig, files: SetFiles, **options: Any) -> DetectionDataset:
-    drop_empty = config.drop_empty or files.is_published
+    drop_empty = drops_empty(config, files)
     return DetectionDataset(files.annotations, files.images, drop_empty=drop_empty, **options)
 
 
