@@ -11,6 +11,7 @@ from trainer.command_line import (
     branching,
     data,
     deletion,
+    evaluating,
     exchange,
     features,
     labels,
@@ -43,6 +44,7 @@ _PARTS = (
     deletion,
     exchange,
     features,
+    evaluating,
 )
 
 

@@ -64,7 +64,9 @@ def _fork(given: argparse.Namespace) -> int:
     folder = RunsFolder(given.runs)
     with RunLogReader(folder.run_log) as reader:
         run = find_run(reader, given.which)
-        checkpoint = _checkpoint(given, run, reader.checkpoints(run.id))
+        checkpoint = chosen_checkpoint(
+            run, reader.checkpoints(run.id), epoch=given.epoch, step=given.step
+        )
         parent = run.config | _knobs_at(reader, run, checkpoint)
     config = child_config(parent, given_values(given), fork=True)
     if config.epochs <= checkpoint.epoch:
@@ -101,19 +103,25 @@ def _bring(folder: RunsFolder, run_id: int) -> None:
         raise
 
 
-def _checkpoint(given: argparse.Namespace, run: Run, kept: list[CheckpointRow]) -> CheckpointRow:
-    """The checkpoint a person means, the newest when none is named."""
+def chosen_checkpoint(
+    run: Run, kept: list[CheckpointRow], *, epoch: int | None, step: int | None
+) -> CheckpointRow:
+    """The checkpoint a person means, the newest when none is named.
+
+    Raises:
+        ConfigError: it is not kept; the message names those that are.
+    """
     if not kept:
         raise ConfigError(
-            f"run {run.id} has no checkpoint to go on from: wait for one, or ask for one with "
+            f"run {run.id} has no checkpoint: wait for one, or ask for one with "
             f"`fasa checkpoint {run.id}`"
         )
-    if given.epoch is not None:
-        found = [row for row in kept if (row.epoch, row.batch) == (given.epoch, 0)]
-        place = f"at the end of epoch {given.epoch}"
-    elif given.step is not None:
-        found = [row for row in kept if row.step == given.step]
-        place = f"at step {given.step}"
+    if epoch is not None:
+        found = [row for row in kept if (row.epoch, row.batch) == (epoch, 0)]
+        place = f"at the end of epoch {epoch}"
+    elif step is not None:
+        found = [row for row in kept if row.step == step]
+        place = f"at step {step}"
     else:
         return kept[-1]
     if not found:
