@@ -17,11 +17,18 @@ class InputTransform(GeneralizedRCNNTransform):
     def resize(
         self, image: Tensor, target: dict[str, Any] | None = None
     ) -> tuple[Tensor, dict[str, Any] | None]:
-        """Image [3, H, W] and target at the input's size."""
-        if target is not None and target.get("is_resized"):
+        """Image [3, H, W] and boxes at the input's size; masks stay as they are.
+
+        `trainer.mask_targets` draws masks only where they are looked at.
+        """
+        if target is None:
+            return super().resize(image, None)  # type: ignore[no-any-return]
+        if target.get("is_resized"):
             return image, target
-        resized: tuple[Tensor, dict[str, Any] | None] = super().resize(image, target)
-        return resized
+        masks = {name: value for name, value in target.items() if name == "masks"}
+        others = {name: value for name, value in target.items() if name != "masks"}
+        resized, others = super().resize(image, others)
+        return resized, {**others, **masks}
 
     def postprocess(
         self,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.ops import MultiScaleRoIAlign
 
+from trainer.mask_targets import mask_targets
 from trainer.roi_sampling import SampledRoIs
 
 
@@ -85,8 +85,10 @@ class MaskBranch(nn.Module):
             return nothing
         wanted = torch.cat(
             [
-                project_masks_on_boxes(target["masks"], boxes, objects, logits.shape[-1])
-                for target, (boxes, objects) in zip(targets, positive, strict=True)
+                mask_targets(target["masks"], boxes, objects, size=size, side=logits.shape[-1])
+                for target, size, (boxes, objects) in zip(
+                    targets, image_shapes, positive, strict=True
+                )
             ]
         )
         loss: Tensor = F.binary_cross_entropy_with_logits(logits, wanted)
