@@ -19,8 +19,10 @@ class Model(RunAndData):
         "efficientnet_lite0", "Model", "network below the feature pyramid"
     )
     backbone_weights: str = knob(
-        "imagenet", "Model", "imagenet, none (from scratch), or the path of a state dict"
-    )
+        "imagenet", "Model", "imagenet: the published ones, fetched once, or from scratch with a "
+        "warning where they cannot be had; none: from scratch; or the path of a state dict with "
+        "torchvision's or timm's names"
+    )  # fmt: skip
     trainable_layers: int = knob(
         0, "Model", "of the backbone's five, counted from the top, how many train; 0 keeps all of "
         "it as it is, 3 keeps a ResNet's stem and first stage, 5 trains it whole",
@@ -28,7 +30,8 @@ class Model(RunAndData):
     )  # fmt: skip
     batch_norm: Literal["fixed", "affine", "trained"] = knob(
         "affine", "Model", "of the backbone's trainable layers: fixed; affine: scale and shift "
-        "train, over the statistics of the weights given; trained: statistics too"
+        "train, over the statistics of the weights given; trained: statistics too, as always from "
+        "scratch"
     )  # fmt: skip
     image_min_size: Count = knob(160, "Model", "shorter side of the input", unit="px")
     image_max_size: Count = knob(160, "Model", "bound on the longer side", unit="px")
@@ -39,8 +42,9 @@ class Model(RunAndData):
     class_agnostic_box: bool = knob(True, "Model", "one box regressor for all classes")
     class_agnostic_mask: bool = knob(True, "Model", "one mask for all classes")
     anchor_sizes: tuple[int, ...] = knob(
-        (16, 32, 56, 90), "Model", "anchor size of each pyramid level", unit="px", min_length=4
-    )
+        (16, 32, 56, 90), "Model", "anchor size of each pyramid level: four, or five for one more "
+        "that proposals alone come from", unit="px", min_length=4, max_length=5,
+    )  # fmt: skip
     canonical_scale: Count = knob(
         80, "Model", "object size that is pooled from pyramid level 4", unit="px"
     )
