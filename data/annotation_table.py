@@ -16,7 +16,7 @@ import pycocotools.mask as mask_tools
 from numpy.typing import NDArray
 
 from data.annotation_cache import cache_of, hold, one_at_a_time, open_cache
-from data.annotations import Record
+from data.annotations import Record, without_collections
 from data.column_file import Columns
 from data.lvis import CheckedLVIS, image_file_name
 from data.masks import run_length_code
@@ -36,7 +36,7 @@ def open_annotations(path: Path, *, drop_empty: bool = False) -> "AnnotationTabl
         cache = cache_of(
             path,
             kind="dropped" if drop_empty else "whole",
-            build=lambda: _columns(CheckedLVIS(path, drop_empty=drop_empty)),
+            build=lambda: _parsed(path, drop_empty),
         )
         return AnnotationTable(path, cache)
 
@@ -124,6 +124,11 @@ class AnnotationTable:
     def _cut(self, name: str, i: int) -> NDArray[Any]:
         start, stop = self._columns[f"{name}_ends"][i : i + 2]
         return self._columns[name][start:stop]
+
+
+def _parsed(path: Path, drop_empty: bool) -> Columns:
+    with without_collections():
+        return _columns(CheckedLVIS(path, drop_empty=drop_empty))
 
 
 def _columns(index: CheckedLVIS) -> Columns:

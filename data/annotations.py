@@ -39,7 +39,7 @@ def read_annotations(path: Path, *, drop_empty: bool = False) -> Record:
     box or mask are moved to the list ``dropped`` instead of refused (COCO's own files hold a few).
     Raises AnnotationError.
     """
-    with _no_collections():
+    with without_collections():
         return _checked(_parse(path), path, drop_empty)
 
 
@@ -60,7 +60,7 @@ def opened_json(path: Path) -> Iterator[BufferedReader]:
 
 
 @contextmanager
-def _no_collections() -> Iterator[None]:
+def without_collections() -> Iterator[None]:
     """No search for garbage while millions of objects are made that stay: it doubles the time."""
     was_enabled = gc.isenabled()
     gc.disable()

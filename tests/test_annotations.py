@@ -28,6 +28,7 @@ CASES: list[tuple[str, Change, str]] = [
     ("image id twice", lambda d: d["images"][1].update(id=7), "two image entries"),
     ("category id twice", lambda d: d["categories"][1].update(id=30), "two category entries"),
     ("id no number", lambda d: d["images"][1].update(id="x"), "has the id 'x'"),
+    ("id too large", lambda d: d["images"][1].update(id=2**63), "has the id 9223372036854775808:"),
     ("id missing", lambda d: d["annotations"][2].pop("id"), "annotation number 3 .* id None"),
     ("name missing", lambda d: d["categories"][0].pop("name"), "category 30 .* name None"),
     ("letter", lambda d: d["categories"][0].update(frequency="x"), "frequency 'x'"),
