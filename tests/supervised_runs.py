@@ -91,7 +91,8 @@ class Runs:
         self._processes: list[psutil.Process] = []
 
     def queue(self, name: str, **more: Any) -> int:
-        return queue_run(self.log, name=name, config={}, dataset="none", **more)
+        config = more.pop("config", {})
+        return queue_run(self.log, name=name, config=config, dataset="none", **more)
 
     def run(self, run_id: int) -> Run:
         with RunLogReader(self.log) as reader:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from trainer import devices
-from trainer.devices import CUDA_DEVICES, gpu_of, gpus, least_used
+from trainer.devices import CUDA_DEVICES, gpus, gpus_of, least_used
 
 TWO = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-5d5ba0d6-3b1c-4e1b-9a52-0d1f3f6f2a11)
 GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-c0ffee00-3b1c-4e1b-9a52-0d1f3f6f2a11)
@@ -103,24 +103,30 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_the_gpu_of_a_running_process(process: subprocess.Popen[bytes]) -> None:
     running = psutil.Process(process.pid)
-    assert gpu_of(running, ["0", "1"]) == "1"
-    assert gpu_of(running, ["0"]) is None
+    assert gpus_of(running, ["0", "1"], count=1) == ("1",)
+    assert gpus_of(running, ["0", "1"], count=2) == ("1",)
+    assert gpus_of(running, ["0"], count=1) == ()
     process.kill()
     process.wait()
-    assert gpu_of(running, ["0", "1"]) is None
+    assert gpus_of(running, ["0", "1"], count=1) == ()
 
 
-def test_a_process_that_was_given_none_takes_the_first() -> None:
+def test_a_process_that_was_given_none_takes_the_first_ones() -> None:
     command = [sys.executable, "-c", "input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env={}) as started:
-        assert gpu_of(psutil.Process(started.pid), ["7", "8"]) == "7"
-        assert gpu_of(psutil.Process(started.pid), []) is None
+        running = psutil.Process(started.pid)
+        assert gpus_of(running, ["7", "8", "9"], count=1) == ("7",)
+        assert gpus_of(running, ["7", "8", "9"], count=2) == ("7", "8")
+        assert gpus_of(running, [], count=2) == ()
         started.communicate(b"\n")
 
 
 def test_trainers_are_spread_evenly() -> None:
-    assert least_used(["a", "b"], []) == "a"
-    assert least_used(["a", "b"], ["a", None]) == "b"
-    assert least_used(["a", "b"], ["a", "b"]) == "a"
-    assert least_used(["a", "b", "c"], ["b", "a", "b", "c"]) == "a"
-    assert least_used([], []) is None
+    assert least_used(["a", "b"], []) == ("a",)
+    assert least_used(["a", "b"], ["a"]) == ("b",)
+    assert least_used(["a", "b"], ["a", "b"]) == ("a",)
+    assert least_used(["a", "b", "c"], ["b", "a", "b", "c"]) == ("a",)
+    assert least_used([], []) == ()
+    assert least_used(["a", "b", "c"], ["a"], count=2) == ("b", "c")
+    assert least_used(["a", "b", "c"], ["b"], count=2) == ("a", "c")
+    assert least_used(["a"], [], count=0) == ()

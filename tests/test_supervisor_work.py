@@ -101,6 +101,56 @@ def test_the_gpu_of_a_taken_over_trainer_is_not_given_twice(
     assert _gpus(runs) == ["1", "0"]
 
 
+# Runs of several processes
+
+
+def test_a_run_of_two_processes_takes_two_gpus_and_lets_none_pass(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CUDA_DEVICES, "0,1")
+    first = runs.queue("wait")
+    both = runs.queue("wait", config={"processes": 2})
+    runs.queue("wait")
+    supervisor = runs.supervisor(slots=None)
+    until(lambda: runs.statuses()[0] == "running", supervisor)
+    supervisor.poll()
+    assert runs.statuses() == ["running", "queued", "queued"]  # the last one waits its turn
+    runs.finish(first)
+    until(lambda: runs.statuses() == ["finished", "running", "queued"], supervisor)
+    assert _gpus(runs) == ["0,1"]
+    runs.finish(both)
+    until(lambda: runs.statuses() == ["finished", "finished", "running"], supervisor)
+
+
+def test_a_run_of_more_processes_than_gpus_is_refused_in_one_sentence(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CUDA_DEVICES, "0,1")
+    three = runs.queue("wait", config={"processes": 3})
+    on_the_processor = runs.queue("wait", config={"processes": 3, "device": "cpu"})
+    supervisor = runs.supervisor(slots=None)
+    until(lambda: runs.statuses() == ["failed", "running"], supervisor)
+    assert (runs.run(three).error or "").startswith(
+        "Its 3 processes need a GPU each, but this machine has 2: restart it with processes=2"
+    )
+    assert runs.process(on_the_processor).environ()[CUDA_DEVICES] == "0,1"  # as everybody has it
+
+
+def test_the_gpus_of_a_taken_over_run_of_two_processes_are_both_taken(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CUDA_DEVICES, "0,1,2")
+    runs.queue("wait", config={"processes": 2})
+    first = runs.supervisor(slots=None)
+    until(lambda: runs.statuses() == ["running"], first)
+    first.release()  # as if it had been killed
+    runs.queue("wait")
+    runs.queue("wait")
+    second = runs.supervisor(slots=None)
+    until(lambda: runs.statuses() == ["running", "running", "queued"], second)
+    assert _gpus(runs) == ["0,1", "2"]
+
+
 # Forks
 
 

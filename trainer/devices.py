@@ -26,26 +26,35 @@ def gpus() -> list[str]:
     return _listed_by_the_driver() if given is None else _named(given)
 
 
-def gpu_of(process: psutil.Process, among: Sequence[str]) -> str | None:
-    """The GPU of `among` that a process trains on, as its environment has it.
+def gpus_of(process: psutil.Process, among: Sequence[str], *, count: int) -> tuple[str, ...]:
+    """The GPUs of `among` that a process and its ranks train on, as its environment has them.
 
-    A process that nobody gave a GPU takes the first one, as torch does.
+    A process that nobody gave a GPU takes the first ones, as torch does.
+
+    Args:
+        process: a trainer.
+        among: GPUs.
+        count: how many it takes of those it sees.
 
     Returns:
-        None when it uses none of them, or its environment cannot be read.
+        none when it uses none of them, or its environment cannot be read.
     """
     try:
         given = process.environ().get(CUDA_DEVICES)
     except psutil.Error:
-        return None
-    first = (list(among) if given is None else _named(given))[:1]
-    return first[0] if first and first[0] in among else None
+        return ()
+    taken = (list(among) if given is None else _named(given))[:count]
+    return tuple(gpu for gpu in taken if gpu in among)
 
 
-def least_used(among: Sequence[str], in_use: Iterable[str | None]) -> str | None:
-    """The first of the GPUs with the fewest trainers on it; None when there are no GPUs."""
+def least_used(among: Sequence[str], in_use: Iterable[str], *, count: int = 1) -> tuple[str, ...]:
+    """So many of the GPUs with the fewest trainers on them, in their order; all if they are fewer.
+
+    Of equals the first ones.
+    """
     uses = Counter(in_use)
-    return min(among, key=lambda gpu: uses[gpu], default=None)
+    chosen = sorted(among, key=lambda gpu: uses[gpu])[:count]
+    return tuple(gpu for gpu in among if gpu in chosen)
 
 
 def _named(value: str) -> list[str]:

@@ -23,6 +23,7 @@ from torch.distributed import Store  # type: ignore[attr-defined]
 
 _ADDRESS = "fasa/lifeline"  # in the store that the ranks meet through
 _GONE = 1  # exit code of a rank whose first rank is gone
+_SILENT = "is gone without a word (killed by a person, or by the system for want of memory)"
 _NOTICE_SECONDS = 5.0  # the first rank's own thread gets so long to end the run, hung or not
 
 
@@ -92,7 +93,7 @@ class FirstRankLifelines:
         """Note a death; only the first one counts, others follow from it."""
         if self._closing or self._died.is_set():
             return
-        how = words or self._how_ended(rank) or "is gone without a word"
+        how = words or self._how_ended(rank) or _SILENT
         if self._death is None:
             self._death = Death(rank, how, is_own)
         self._died.set()
@@ -130,7 +131,7 @@ class FirstRankLifelines:
                 return
             elif "bye" in message:
                 return
-        how = self._how_ended(rank) or "is gone without a word"
+        how = self._how_ended(rank) or _SILENT
         self.died(rank, f"({who}) {how}")
 
 

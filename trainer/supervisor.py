@@ -32,6 +32,7 @@ from trainer.runs_folder import RunsFolder
 from trainer.trainer_process import (
     TRAINER,
     TrainerProcess,
+    gpus_wanted,
     last_console_lines,
     launch_trainer,
     running_trainer,
@@ -53,7 +54,10 @@ class Supervisor:
         runs_dir: the runs folder; made when missing. A run's console goes to
             `run-<id>/console.log` in it.
         slots: how many runs may train at once; one per GPU when None, or one without a GPU. More
-            slots than GPUs share them evenly. Trainers found running count, whoever started them.
+            slots than GPUs share them evenly. A run of several processes takes a GPU and a slot
+            for each (all slots when there are fewer), without GPUs it takes one slot. Runs start
+            in their order: one that waits for its slots lets none pass. Trainers found running
+            count, whoever started them.
         poll_seconds: time between two looks at the processes and the run log.
         trainer_command: what starts a trainer; `RUN_ID --runs RUNS_DIR` is added.
 
@@ -85,6 +89,7 @@ class Supervisor:
         self._removal = Removal(self._folder)
         self._ending = threading.Event()
         self._polling = threading.Lock()
+        self._is_full = False  # in this round: a run waits for slots
         self._lock_file = lock_folder(self._folder.root)
         try:
             open_for_writing(self._folder.run_log).close()
@@ -230,24 +235,45 @@ class Supervisor:
             self._fail(run_id, text)
 
     def _start_queued(self) -> None:
+        self._is_full = False
         for run in self._reader.runs():
             if run.status != QUEUED:
                 continue
             commands = pending_commands(self._folder.run_log, run.id)
             if any(command.kind == "stop" for command in commands):
                 stop_queued(self._folder.run_log, run.id)
-            elif len(self._trainers) < self._slots and run.id not in self._trainers:
-                self._start(run)
+            elif run.id not in self._trainers and not self._is_full:
+                self._start_if_it_fits(run)
 
-    def _start(self, run: Run) -> None:
+    def _start_if_it_fits(self, run: Run) -> None:
+        wanted = gpus_wanted(run) if self._gpus else 0
+        if wanted > len(self._gpus):
+            self._fail(
+                run.id,
+                f"Its {wanted} processes need a GPU each, but this machine has {len(self._gpus)}: "
+                f"restart it with processes={len(self._gpus)}, or start it with torchrun.",
+            )
+            return
+        places = min(max(1, wanted), self._slots)
+        taken = sum(trainer.places for trainer in self._trainers.values())
+        self._is_full = taken + places > self._slots
+        if not self._is_full:
+            self._start(run, places=places, gpus=self._free_gpus(wanted))
+
+    def _free_gpus(self, count: int) -> tuple[str, ...]:
+        in_use = [gpu for trainer in self._trainers.values() for gpu in trainer.gpus]
+        return least_used(self._gpus, in_use, count=count)
+
+    def _start(self, run: Run, *, places: int, gpus: tuple[str, ...]) -> None:
         # Claimed in the supervisor's own name first, so that no two processes train one run.
         if not claim_run(
             self._folder.run_log, run.id, process_id=os.getpid(), process_identity=self._identity
         ):
             return
-        gpu = least_used(self._gpus, (trainer.gpu for trainer in self._trainers.values()))
         try:
-            trainer = launch_trainer(self._folder, run.id, gpu=gpu, command=self._command)
+            trainer = launch_trainer(
+                self._folder, run.id, gpus=gpus, places=places, command=self._command
+            )
         except OSError as error:
             self._fail(
                 run.id,
@@ -255,7 +281,7 @@ class Supervisor:
             )
             return
         self._trainers[run.id] = trainer
-        where = f" on {gpu}" if gpu else ""
+        where = f" on {', '.join(gpus)}" if gpus else ""
         _say(f"run {run.id} '{run.name}' started as process {trainer.process_id}{where}")
         self._record_processes()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from trainer.devices import CUDA_DEVICES, gpu_of
+from trainer.devices import CUDA_DEVICES, gpus_of
 from trainer.process_identity import process_identity
 from trainer.run_log.rows import Run
 from trainer.runs_folder import RunsFolder
@@ -30,7 +30,8 @@ class TrainerProcess:
     Attributes:
         process_id: the system's number of it.
         identity: tells it from a later process with the same number.
-        gpu: the one it trains on; None for none, or one that is not ours to hand out.
+        gpus: those it trains on; none where they are not ours to hand out.
+        places: how many of the supervisor's it takes.
         child: None when an earlier supervisor, or a person, started it.
         console_start: where its output begins in its console file, in bytes.
         is_recorded: whether the run log names this process.
@@ -38,7 +39,8 @@ class TrainerProcess:
 
     process_id: int
     identity: str
-    gpu: str | None
+    gpus: tuple[str, ...]
+    places: int = 1
     child: subprocess.Popen[bytes] | None = None
     console_start: int = 0
     is_recorded: bool = True
@@ -98,14 +100,15 @@ def is_launched() -> bool:
 
 
 def launch_trainer(
-    folder: RunsFolder, run_id: int, *, gpu: str | None, command: Sequence[str]
+    folder: RunsFolder, run_id: int, *, gpus: tuple[str, ...], places: int, command: Sequence[str]
 ) -> TrainerProcess:
     """Start a trainer in a session of its own, its console in the run's folder.
 
     Args:
         folder: runs and run log.
         run_id: of the run it is to train.
-        gpu: the only one it is to see; None leaves the choice to it.
+        gpus: the only ones it is to see; none leaves the choice to it.
+        places: how many of the supervisor's it takes.
         command: what starts a trainer; `RUN_ID --runs RUNS_DIR` is added.
 
     Raises:
@@ -116,8 +119,8 @@ def launch_trainer(
     # Its last words must be in the file even when it dies of a signal.
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     environment.pop(_TOKEN, None)
-    if gpu is not None:
-        environment[CUDA_DEVICES] = gpu
+    if gpus:
+        environment[CUDA_DEVICES] = ",".join(gpus)
     with console.open("ab") as output:
         console_start = output.tell()
         child = subprocess.Popen(
@@ -130,7 +133,9 @@ def launch_trainer(
         )
     # None only when it is gone already; then nobody will look for it either.
     identity = process_identity(child.pid) or ""
-    return TrainerProcess(child.pid, identity, gpu, child, console_start, is_recorded=False)
+    return TrainerProcess(
+        child.pid, identity, gpus, places, child, console_start, is_recorded=False
+    )
 
 
 def has_process(run: Run) -> bool:
@@ -145,10 +150,17 @@ def running_trainer(run: Run, gpus: Sequence[str]) -> TrainerProcess | None:
     if run.process_id is None or run.process_identity is None or not has_process(run):
         return None
     try:
-        gpu = gpu_of(psutil.Process(run.process_id), gpus)
+        used = gpus_of(psutil.Process(run.process_id), gpus, count=gpus_wanted(run))
     except psutil.NoSuchProcess:
         return None
-    return TrainerProcess(run.process_id, run.process_identity, gpu)
+    return TrainerProcess(run.process_id, run.process_identity, used, max(1, len(used)))
+
+
+def gpus_wanted(run: Run) -> int:
+    """How many GPUs a run trains on where there are any; 0 when it is to use none."""
+    if run.config.get("device") == "cpu":
+        return 0
+    return int(run.config.get("processes", 1))
 
 
 def last_console_lines(folder: RunsFolder, run_id: int, start: int = 0) -> str:
