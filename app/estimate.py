@@ -18,7 +18,7 @@ import numpy as np
 
 from app.data_check import Sizes, demo_sizes
 from app.experience import Experience, differences, same_data
-from app.model_size import ModelSize, model_size
+from app.model_size import STAGES, ModelSize, model_size
 from trainer.config import RunConfig
 
 PROGRAM_MB = 950.0  # of a trainer on the processor before it has a model: Python, torch, the rest
@@ -301,10 +301,11 @@ def _log_bytes(
 ) -> float | None:
     if steps is None or classes is None:
         return None
-    fields = VECTORS if config.fasa else BASELINE_VECTORS
+    stages = STAGES[config.detector]
+    fields = stages * (VECTORS if config.fasa else BASELINE_VECTORS)
     snapshots = steps / config.snapshot_every + epochs
     vector = 4 * classes + VECTOR_BYTES
-    judged = epochs / config.evaluate_every * 2 + epochs * (2 if config.fasa else 1)
+    judged = epochs / config.evaluate_every * 2 + epochs * stages * (2 if config.fasa else 1)
     gallery = config.gallery_images
     return (
         steps * SCALAR_ROWS * SCALAR_BYTES

@@ -8,7 +8,15 @@ import torch
 from browser.synthetic_log import SyntheticRun
 
 from app.data_check import Sizes, demo_sizes
-from app.estimate import Estimate, estimate, feature_bytes, kept_checkpoints, pixels
+from app.estimate import (
+    VECTOR_BYTES,
+    VECTORS,
+    Estimate,
+    estimate,
+    feature_bytes,
+    kept_checkpoints,
+    pixels,
+)
 from app.estimate_words import duration, estimate_facts, megabytes
 from app.experience import Experience, Memory, paces
 from app.model_size import model_size
@@ -295,3 +303,14 @@ def test_sizes_in_words() -> None:
     assert [megabytes(size) for size in (0.04, 3.21, 26.5, 1_357)] == [
         "0.0 MB", "3.2 MB", "26 MB", "1.4 GB",
     ]  # fmt: skip
+
+
+def test_every_stage_of_a_cascade_has_its_own_class_vectors() -> None:
+    """180 steps: 18 snapshots, and one after each of 18 epochs; AP is of the whole detector."""
+    small: dict[str, Any] = {"batch_size": 10, "epochs": 18, "evaluate_every": 6}
+    one = estimated(RunConfig(**small)).log_bytes
+    three = estimated(RunConfig(detector="cascade_mask_rcnn", **small)).log_bytes
+    assert one is not None
+    assert three is not None
+    vectors = (180 / 10 + 18) * VECTORS + 18 * 2  # fields of a snapshot; of a validation pass
+    assert three - one == pytest.approx(2 * vectors * (4 * 5 + VECTOR_BYTES))
