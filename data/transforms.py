@@ -56,8 +56,10 @@ class EpochView(Dataset[Item]):
         self.min_sizes = tuple(min_sizes)
         self.max_size = max_size
         items = range(len(dataset)) if order is None else order
-        self._order = np.asarray(items, dtype=np.int64)
-        self._times_seen = _times_seen(self._order)
+        numbers = np.array(items, dtype=np.int64)
+        # Tensors, as these go to loader processes through shared memory.
+        self._order = torch.from_numpy(numbers)
+        self._times_seen = torch.from_numpy(_times_seen(numbers))
 
     def __len__(self) -> int:
         return len(self._order)
@@ -69,7 +71,7 @@ class EpochView(Dataset[Item]):
         """
         image, target = self.dataset[int(self._order[i])]
         generator = np.random.default_rng([self.seed, self.epoch, int(target["image_id"])])
-        flip, size = generator.random((self._times_seen[i] + 1, 2))[-1]
+        flip, size = generator.random((int(self._times_seen[i]) + 1, 2))[-1]
         if flip < self.flip_probability:
             image, target = flip_horizontally(image, target)
         if self.min_sizes:
