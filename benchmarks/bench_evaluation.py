@@ -24,6 +24,7 @@ from pycocotools import mask as rle_masks
 
 from benchmarks.lvis_shaped import NUM_CLASSES, write_lvis_shaped
 from benchmarks.peak_memory import peak_growth
+from data.annotation_table import open_annotations
 from trainer.evaluation import EvaluationResult, evaluate_detections
 
 IMAGES, DETECTIONS = 2_000, 300
@@ -113,10 +114,11 @@ def bench(folder: Path, images: int) -> bool:
         f"{images} images x {DETECTIONS} detections, {len(truth.anns)} objects, {len(ids)} classes",
         flush=True,
     )
-    evaluate_detections(path, ids, records[:1], federated=True)  # loads what is loaded once
+    table = open_annotations(path)
+    evaluate_detections(table, ids, records[:1], federated=True)  # loads what is loaded once
     result: EvaluationResult
     result, ours, our_peak = measured(
-        lambda: evaluate_detections(path, ids, records, federated=True)
+        lambda: evaluate_detections(table, ids, records, federated=True)
     )
     print(f"ours, boxes and masks: {ours:.2f} s, {our_peak:.0f} MB", flush=True)
     theirs, their_peak, worst = 0.0, 0.0, 0.0

@@ -23,7 +23,10 @@ def rectangle(x: float, y: float, width: float, height: float, side: int = SIDE)
 def truth(images: list[Table], objects: list[tuple[int, int, list[int]]], letters: str) -> Table:
     """A federated annotation file: `objects` are (image, category, box), categories 1, 2, ..."""
     return {
-        "images": [{"height": SIDE, "width": SIDE, **image} for image in images],
+        "images": [
+            {"height": SIDE, "width": SIDE, "file_name": f"{image['id']}.jpg", **image}
+            for image in images
+        ],
         "annotations": [
             {
                 "id": number,
@@ -71,8 +74,8 @@ def random_case(
 ) -> tuple[Table, list[Table]]:
     """A random annotation file and detections: near misses, false alarms, equal scores, slivers.
 
-    Some objects are there twice, some are as large as the limit of a size, some are crowds or to
-    be ignored, and some images have nothing.
+    Some objects are there twice, some are as large as the limit of a size, some are crowds, some
+    have no area, and some images have nothing.
     """
     rng = np.random.default_rng(seed)
     entries, objects, records = [], [], []
@@ -96,9 +99,7 @@ def random_case(
     rng.shuffle(records)
     content = truth(entries, objects, letters)
     for annotation in content["annotations"]:
-        annotation["iscrowd"] = int(rng.random() < 0.15)
-        if rng.random() < 0.1:
-            annotation["ignore"] = 1
+        annotation["iscrowd"] = int(annotation["area"] > 0 and rng.random() < 0.15)
     return content, records
 
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 from evaluation_builders import HERE, SIDE, THERE, Table, found, image, truth, written
 
+from data.annotation_table import open_annotations
+from data.annotations import AnnotationError
 from trainer.detections import DetectionCollector
 from trainer.evaluation import evaluate_detections
 
@@ -143,9 +145,10 @@ def test_records_are_left_alone_and_nothing_is_printed(
     path = written(tmp_path, truth([image(1)], [(1, 1, HERE)], "r"))
     records = [found(1, 1, HERE, 0.5), found(1, 1, THERE, 0.9)]
     before = copy.deepcopy(records)
+    table = open_annotations(path)
     with caplog.at_level(logging.DEBUG):
-        evaluate_detections(path, [1], records, federated=True)
-        evaluate_detections(path, [1], [], federated=False)
+        evaluate_detections(table, [1], records, federated=True)
+        evaluate_detections(table, [1], [], federated=False)
     assert records == before
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
@@ -192,6 +195,25 @@ def test_only_a_federated_file_has_the_best_of_each_class(tmp_path: Path) -> Non
     metrics = evaluate_detections(path, [1], [found(1, 1, HERE, 1)], federated=False).metrics
     assert metrics["bbox/AP"] == pytest.approx(100)
     assert not any("fixed" in name or "pool" in name for name in metrics)
+
+
+def test_a_table_is_read_once_for_many_evaluations(tmp_path: Path) -> None:
+    path = written(tmp_path, truth([image(2), image(1)], [(2, 1, HERE), (1, 1, THERE)], "r"))
+    table = open_annotations(path)
+    path.unlink()
+    for _ in range(2):
+        result = evaluate_detections(table, [1], [found(2, 1, HERE, 0.9)], federated=True)
+        assert result.metrics["segm/AP"] == pytest.approx(100 * 51 / 101)
+
+
+def test_an_object_without_area_is_missed_by_cocos_rule_and_unknown_by_that_of_lvis(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, truth([image(1)], [(1, 1, HERE), (1, 1, [5, 5, 9, 0])], "r"))
+    records = [found(1, 1, HERE, 0.9), found(1, 1, [5, 5, 9, 0], 0.8)]
+    coco = evaluate_detections(path, [1], records, federated=False).metrics
+    assert coco["segm/AP"] == coco["bbox/AP"] == pytest.approx(100 * 51 / 101)
+    assert both(path, records) == pytest.approx(100)
 
 
 def test_bins_average_over_their_classes(tmp_path: Path) -> None:
@@ -252,9 +274,9 @@ def test_a_record_without_geometry_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_letter_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path, truth([image(1)], [(1, 1, HERE)], "x"))
+    path = written(tmp_path, truth([image(1)], [(1, 1, HERE)], "r"))
     with pytest.raises(ValueError, match="'x' for category 1"):
-        evaluate_detections(path, [1], [], federated=True)
+        evaluate_detections(path, [1], [], federated=True, frequencies="x")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -267,7 +289,7 @@ def test_a_score_that_is_no_number_is_refused(tmp_path: Path, value: float) -> N
 @pytest.mark.parametrize("text", ["{", "[]", '{"images": []}', "3"])
 def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "broken.json").write_text(text)
-    with pytest.raises(ValueError, match=r"broken\.json must be a complete LVIS or COCO json"):
+    with pytest.raises(AnnotationError, match=r"broken\.json"):
         evaluate_detections(tmp_path / "broken.json", [1], [], federated=True)
 
 

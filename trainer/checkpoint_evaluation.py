@@ -94,7 +94,7 @@ def evaluate_checkpoint(
         ) from None
     took = time.monotonic() - started
     result = evaluate_detections(
-        test.annotations_path,
+        test.table,
         ids,
         collector.records,
         federated=federated,

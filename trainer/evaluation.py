@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as rle_masks
 
+from data.annotation_table import AnnotationTable, open_annotations
 from trainer.average_precision import Curves, Matches, curves_by_category, pooled_precision
 from trainer.detections import Detections, MaskColumn
 from trainer.ground_truth import FREQUENCIES, GroundTruth, among
@@ -62,7 +63,7 @@ class EvaluationResult:
 
 
 def evaluate_detections(
-    annotations_path: Path | str,
+    annotations: AnnotationTable | Path,
     category_ids: Sequence[int],
     records: Sequence[Mapping[str, Any]],
     *,
@@ -76,7 +77,7 @@ def evaluate_detections(
     """Average precision of `records` against an annotation file; `records` stay as they are.
 
     Args:
-        annotations_path: LVIS v1 or COCO json with the ground truth.
+        annotations: ground truth, an LVIS v1 or COCO json; a file is parsed the first time only.
         category_ids: int[C], the file's id of each class index.
         records: detections in the results format, each with `bbox` (boxes are then evaluated),
             `segmentation` (masks are then evaluated) or both. None at all gives AP 0.
@@ -94,8 +95,8 @@ def evaluate_detections(
         between: called about every second; it may raise.
 
     Raises:
-        ValueError: unreadable file, unknown image, unknown letter, record without geometry.
-        OSError: the file cannot be opened.
+        AnnotationError: the annotation file cannot be used.
+        ValueError: unknown image, unknown letter, record without geometry.
     """
     for name, limit in (("max_detections", max_detections), ("fixed_detections", fixed_detections)):
         if limit < 1:
@@ -103,7 +104,9 @@ def evaluate_detections(
                 f"{name} must be at least 1, got {limit}: LVIS counts 300 an image, COCO 100, "
                 f"AP_fixed {FIXED_DETECTIONS} a class."
             )
-    truth = GroundTruth.read(Path(annotations_path), federated=federated)
+    if not isinstance(annotations, AnnotationTable):
+        annotations = open_annotations(annotations, drop_empty=True)
+    truth = GroundTruth.of(annotations, federated=federated)
     found = Detections.of(records)
     letters = dict(truth.letters)
     if frequencies is not None:
@@ -223,7 +226,7 @@ def _matches(
     outcomes = match(overlaps, chosen.pairs, truth, between)
     _forgive(outcomes, outside(areas) | among(chosen.pairs, truth.partial))
     k = len(truth.category_ids)
-    to_find = ~(truth.ignored | outside(truth.areas))
+    to_find = ~(truth.crowds | outside(truth.areas))
     of_category = truth.categories_of(truth.pairs)
     positives = [np.bincount(of_category[row], minlength=k) for row in to_find]
     return chosen, Matches(

@@ -6,15 +6,15 @@ Shapes:
     G: objects (annotations), sorted by pair of image and category, as the file has them within one.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as rle_masks
+
+from data.annotation_table import AnnotationTable
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -37,10 +37,8 @@ class GroundTruth:
         pairs: int64[G], ascending.
         boxes: float64[G, 4], x, y, width, height in pixels.
         areas: float64[G], in pixels.
-        ignored: bool[G], need not be found.
-        crowds: bool[G], may be found many times, each overlap over the detection's own area.
-        segmentations: G polygons or run-length codes.
-        sizes: int64[I, 2], heights and widths in pixels.
+        crowds: bool[G], need not be found and may be found many times, each overlap over the
+            detection's own area. None in a federated file: the LVIS code knows no crowds.
         judged: the pairs known to be there or known not to be, ascending; None: all are.
         partial: the pairs whose unmatched detections are ignored, ascending.
     """
@@ -52,69 +50,56 @@ class GroundTruth:
     pairs: Integers
     boxes: Floats
     areas: Floats
-    ignored: Bools
     crowds: Bools
-    segmentations: list[Any]
-    sizes: Integers
     judged: Integers | None
     partial: Integers
+    _table: AnnotationTable
+    _rows: Integers  # [G], in the table; -1 for an object without area
+    _image_rows: Integers  # [I], in the table
 
     @classmethod
-    def read(cls, path: Path, *, federated: bool) -> "GroundTruth":
-        """Raises ValueError when the file is not a complete LVIS or COCO json."""
-        with path.open(encoding="utf-8") as file:
-            try:
-                content = json.load(file)
-                return cls._of_tables(
-                    content["images"], content["categories"], content["annotations"], federated
-                )
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path.name} must be a complete LVIS or COCO json with images, categories and "
-                    f"annotations, got {error!r}: fetch or write the file again."
-                ) from error
+    def of(cls, table: AnnotationTable, *, federated: bool) -> "GroundTruth":
+        """The objects of `table`.
 
-    @classmethod
-    def _of_tables(
-        cls,
-        images: list[dict[str, Any]],
-        categories: list[dict[str, Any]],
-        annotations: list[dict[str, Any]],
-        federated: bool,
-    ) -> "GroundTruth":
-        images = sorted(images, key=lambda image: int(image["id"]))
-        image_ids = np.array([image["id"] for image in images], dtype=np.int64)
-        category_ids = np.sort(np.array([entry["id"] for entry in categories], dtype=np.int64))
-        if federated:  # the lvis package reads no annotation of area 0
-            annotations = [entry for entry in annotations if entry["area"] > 0]
-        pairs = _pairs(
-            np.array([entry["image_id"] for entry in annotations], dtype=np.int64),
-            np.array([entry["category_id"] for entry in annotations], dtype=np.int64),
-            image_ids,
-            category_ids,
-        )
+        Those without area, which a table may have dropped, are what the codes of COCO and LVIS
+        make of them: with COCO's rule they are there to be found, though nothing can find them.
+        """
+        image_rows = np.argsort(table.image_ids)
+        image_ids = table.image_ids[image_rows]
+        category_ids = np.sort(np.array([row["id"] for row in table.categories], dtype=np.int64))
+
+        def pairs_of(images: Integers, categories: Integers) -> Integers:
+            return _pairs(images, categories, image_ids, category_ids)
+
+        rows = np.arange(len(table.annotation_ids))
+        pairs = pairs_of(table.image_ids[table.annotation_images], table.annotation_categories)
+        boxes, areas, crowds = np.asarray(table.boxes), np.asarray(table.areas), table.crowds
+        if federated:
+            some = areas > 0
+            rows, pairs, boxes, areas = rows[some], pairs[some], boxes[some], areas[some]
+            crowds = np.zeros(len(rows), dtype=bool)
+        else:
+            empty = pairs_of(table.dropped_image_ids, table.dropped_categories)
+            rows = np.append(rows, np.full(len(empty), -1))
+            pairs = np.append(pairs, empty)
+            boxes = np.concatenate([boxes, np.zeros((len(empty), 4))])
+            areas = np.append(areas, np.zeros(len(empty)))
+            crowds = np.append(crowds, np.zeros(len(empty), dtype=bool))
         order = np.argsort(pairs, kind="stable")
-        order = order[pairs[order] >= 0]
-        rows = [annotations[row] for row in order.tolist()]
-        crowd, ignore = "iscrowd", "ignore" if federated else "iscrowd"
-        listed = [
-            _listed(images, name, image_ids, category_ids)
-            for name in ("neg_category_ids", "not_exhaustive_category_ids")
-        ]
         return cls(
             federated=federated,
             image_ids=image_ids,
             category_ids=category_ids,
-            letters={row["id"]: row["frequency"] for row in categories if "frequency" in row},
+            letters={row["id"]: row["frequency"] for row in table.categories if "frequency" in row},
             pairs=pairs[order],
-            boxes=np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(len(rows), 4),
-            areas=np.array([row["area"] for row in rows], dtype=np.float64),
-            ignored=np.array([bool(row.get(ignore, 0)) for row in rows], dtype=bool),
-            crowds=np.array([not federated and bool(row.get(crowd, 0)) for row in rows], bool),
-            segmentations=[row["segmentation"] for row in rows],
-            sizes=np.array([[row["height"], row["width"]] for row in images], dtype=np.int64),
-            judged=np.union1d(pairs[order], listed[0]) if federated else None,
-            partial=listed[1] if federated else np.empty(0, dtype=np.int64),
+            boxes=boxes[order],
+            areas=areas[order],
+            crowds=crowds[order],
+            judged=np.union1d(pairs, _listed(table, table.absent, pairs_of)) if federated else None,
+            partial=_listed(table, table.not_exhaustive, pairs_of) if federated else pairs[:0],
+            _table=table,
+            _rows=rows[order],
+            _image_rows=image_rows,
         )
 
     def pairs_of(self, image_ids: Integers, category_ids: Integers) -> Integers:
@@ -133,23 +118,28 @@ class GroundTruth:
 
     def categories_of(self, pairs: Integers) -> Integers:
         """int64[D], the index 0..K-1 of each pair's category."""
-        return pairs // max(1, len(self.image_ids))
+        return pairs // len(self.image_ids)
 
     def images_of(self, pairs: Integers) -> Integers:
         """int64[D], the index 0..I-1 of each pair's image."""
-        return pairs % max(1, len(self.image_ids))
+        return pairs % len(self.image_ids)
 
     def code(self, row: int) -> dict[str, Any]:
         """The mask of an object as compressed run lengths."""
-        outline = self.segmentations[row]
-        height, width = self.sizes[self.pairs[row] % len(self.image_ids)].tolist()
+        at = int(self._rows[row])
+        image = int(self._image_rows[self.images_of(self.pairs[row])])
+        size = int(self._table.heights[image]), int(self._table.widths[image])
+        if at < 0:
+            nothing: dict[str, Any] = rle_masks.encode(np.zeros(size, dtype=np.uint8, order="F"))
+            return nothing
+        outline = self._table.segmentation(at)
         if isinstance(outline, list):
-            merged: dict[str, Any] = rle_masks.merge(rle_masks.frPyObjects(outline, height, width))
+            merged: dict[str, Any] = rle_masks.merge(rle_masks.frPyObjects(outline, *size))
             return merged
         if isinstance(outline["counts"], list):
-            packed: dict[str, Any] = rle_masks.frPyObjects(outline, height, width)
+            packed: dict[str, Any] = rle_masks.frPyObjects(outline, *size)
             return packed
-        return dict(outline)
+        return outline
 
 
 def among(values: Integers, ascending: Integers) -> Bools:
@@ -170,12 +160,12 @@ def _pairs(
 
 
 def _listed(
-    images: list[dict[str, Any]], name: str, image_ids: Integers, category_ids: Integers
+    table: AnnotationTable,
+    listed: Callable[[int], list[int]],
+    pairs_of: Callable[[Integers, Integers], Integers],
 ) -> Integers:
-    """The pairs that the images list under `name`, ascending."""
-    lists = [image.get(name, ()) for image in images]
-    listed = np.fromiter((entry for row in lists for entry in row), dtype=np.int64)
-    pairs = _pairs(
-        np.repeat(image_ids, [len(row) for row in lists]), listed, image_ids, category_ids
-    )
-    return np.unique(pairs[pairs >= 0])
+    """The pairs of every image and the categories `listed` for it, ascending."""
+    lists = [listed(image) for image in range(len(table.image_ids))]
+    owners = np.repeat(table.image_ids, [len(row) for row in lists])
+    flat = np.fromiter((category for row in lists for category in row), dtype=np.int64)
+    return np.unique(pairs_of(owners, flat))

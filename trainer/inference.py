@@ -114,7 +114,7 @@ def evaluate_model(
     if not ranks.is_first:
         return None
     return evaluate_detections(
-        test.annotations_path,
+        test.table,
         category_ids,
         _in_order(parts, test.image_ids),
         federated=data.federated,

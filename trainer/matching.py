@@ -155,7 +155,7 @@ def match(
         int8[A, T, D]: UNMATCHED, MATCHED to an object that counts, IGNORED with the object.
     """
     result = np.zeros((len(AREAS), len(THRESHOLDS), len(pairs)), dtype=np.int8)
-    ignored = truth.ignored | outside(truth.areas)
+    ignored = truth.crowds | outside(truth.areas)
     for batch in _batches(overlaps, pairs):
         matched = _match_batch(batch, ignored, truth.crowds)
         real = batch.detections >= 0
