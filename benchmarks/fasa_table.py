@@ -1,9 +1,11 @@
-"""FASA against its baseline on the demo set, over seeds: the table of docs/results.md.
+"""FASA against its baseline, over seeds: the tables of docs/results.md.
 
-    python -m benchmarks.demo_table --runs FOLDER [--seeds 0 1 2] [--jobs 2]
+    python -m benchmarks.fasa_table demo --runs FOLDER [--seeds 0 1 2] [--jobs 2]
+    python -m benchmarks.fasa_table photos --data-folder DIR --runs FOLDER
 
 Trains what FOLDER does not hold yet (one thread a run, several runs at a time) and prints the
 table as Markdown: the mean over seeds and the half-width of its 95 % interval (Student's t).
+`demo` is the composed set, `photos` real photos laid out as COCO 2017's (see docs/data.md).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,8 +25,11 @@ from trainer.run_log.rows import Run
 from trainer.runs_folder import RunsFolder
 
 REGIMES = {
-    "SGD on the classifier": ("demo-baseline", "demo"),
-    "AdamW everywhere, 32 RoIs": ("demo-baseline,demo-adamw", "demo,demo-adamw"),
+    "demo": {
+        "SGD on the classifier": ("demo-baseline", "demo"),
+        "AdamW everywhere, 32 RoIs": ("demo-baseline,demo-adamw", "demo,demo-adamw"),
+    },
+    "photos": {"SGD on the classifier": ("photos-baseline", "photos")},
 }
 METRICS = ("AP", "AP_r", "AP_c", "AP_f")
 SIGNS = ("|w| r", "|w| c", "|w| f", "rare < 1 AP", "rare val. CE")
@@ -32,19 +38,24 @@ SIGNS = ("|w| r", "|w| c", "|w| f", "rare < 1 AP", "rare val. CE")
 def main() -> int:
     """Train, read, print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("set", choices=REGIMES)
     parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--data-folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
+    regimes = REGIMES[given.set]
+    # Seed by seed, so that what is there after some hours is whole seeds.
     arms = [
-        (presets, seed) for pair in REGIMES.values() for presets in pair for seed in given.seeds
+        (presets, seed) for seed in given.seeds for pair in regimes.values() for presets in pair
     ]
+    more = [] if given.data_folder is None else [f"--data-folder={given.data_folder}"]
     with ThreadPoolExecutor(given.jobs) as pool:
-        codes = list(pool.map(lambda arm: _train(given.runs, *arm), arms))
+        codes = list(pool.map(lambda arm: _train(given.runs, *arm, more), arms))
     if any(codes):
         print("a run failed: see its console above", file=sys.stderr)
         return 1
-    for line in _table(given.runs, given.seeds):
+    for line in _table(given.runs, regimes, given.seeds):
         print(line)
     return 0
 
@@ -53,11 +64,11 @@ def _name(presets: str, seed: int) -> str:
     return f"{presets} seed {seed}"
 
 
-def _train(runs: Path, presets: str, seed: int) -> int:
+def _train(runs: Path, presets: str, seed: int, more: list[str]) -> int:
     if _finished(runs, presets, seed) is not None:
         return 0
     command = [sys.executable, "-m", "trainer", "train", f"--runs={runs}", f"--preset={presets}"]
-    command += [f"--seed={seed}", f"--name={_name(presets, seed)}", "--threads=1"]
+    command += [f"--seed={seed}", f"--name={_name(presets, seed)}", "--threads=1", *more]
     # Evaluation draws no random numbers: leaving out all but the last changes no result.
     command += ["--evaluate-every=1000", "--keep-checkpoints=1"]
     return subprocess.run(command, check=False).returncode
@@ -75,12 +86,12 @@ def _finished(runs: Path, presets: str, seed: int) -> Run | None:
     return found[-1] if found else None
 
 
-def _table(runs: Path, seeds: list[int]) -> list[str]:
+def _table(runs: Path, regimes: Mapping[str, tuple[str, str]], seeds: list[int]) -> list[str]:
     lines = [
         "| regime | arm | " + " | ".join(METRICS + SIGNS) + " |",
         "|" + "-|" * (2 + len(METRICS) + len(SIGNS)),
     ]
-    for regime, pair in REGIMES.items():
+    for regime, pair in regimes.items():
         measured = [np.array([_measure(runs, presets, seed) for seed in seeds]) for presets in pair]
         rows = {
             "baseline": measured[0],
