@@ -294,5 +294,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_cap_below_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at least 1, got 0"):
-        evaluate_detections(tmp_path / "any", [1], [], federated=True, max_detections=0)
+    path = written(tmp_path, truth([image(1)], [(1, 1, HERE)], "r"))
+    for name in ("max_detections", "fixed_detections"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            evaluate_detections(path, [1], [], federated=True, **{name: 0})

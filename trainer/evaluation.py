@@ -20,6 +20,7 @@ from pycocotools import mask as rle_masks
 
 from data.annotation_table import AnnotationTable, open_annotations
 from trainer.average_precision import Curves, Matches, curves_by_category, pooled_precision
+from trainer.chosen_detections import FIXED_DETECTIONS, Chosen, choose
 from trainer.detections import Detections, MaskColumn
 from trainer.ground_truth import FREQUENCIES, GroundTruth, among
 from trainer.matching import (
@@ -31,10 +32,6 @@ from trainer.matching import (
     outside,
     overlaps_of,
 )
-
-FIXED_DETECTIONS = 10_000
-"""Of each class over the whole test set that AP_fixed and AP_pool count (Dave et al., "Evaluating
-Large-Vocabulary Object Detectors", 2021)."""
 
 _MASKS_AT_ONCE = 255  # pycocotools' area takes no more with NumPy 2
 
@@ -98,12 +95,6 @@ def evaluate_detections(
         AnnotationError: the annotation file cannot be used.
         ValueError: unknown image, unknown letter, record without geometry.
     """
-    for name, limit in (("max_detections", max_detections), ("fixed_detections", fixed_detections)):
-        if limit < 1:
-            raise ValueError(
-                f"{name} must be at least 1, got {limit}: LVIS counts 300 an image, COCO 100, "
-                f"AP_fixed {FIXED_DETECTIONS} a class."
-            )
     if not isinstance(annotations, AnnotationTable):
         annotations = open_annotations(annotations, drop_empty=True)
     truth = GroundTruth.of(annotations, federated=federated)
@@ -113,7 +104,7 @@ def evaluate_detections(
         letters |= dict(zip(category_ids, frequencies, strict=True))
     bin_of = dict(zip(category_ids, bins, strict=True)) if bins is not None else {}
     groups = _Groups.of(truth, _checked(letters), bin_of)
-    chosen = _chosen(found, truth, max_detections, fixed_detections)
+    chosen = choose(found, truth, max_detections, fixed_detections)
     result = EvaluationResult(metrics={}, per_class={}, records=found)
     for kind, geometry in (("bbox", found.boxes), ("segm", found.masks)):
         if geometry is None:
@@ -156,68 +147,13 @@ class _Groups:
         )
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """The detections that count, by pair of image and category and best first within one.
-
-    Attributes:
-        rows: int64[D], among all detections.
-        pairs: int64[D], ascending.
-        capped: bool[D], those within `max_detections`.
-        fixed: bool[D], those within `fixed_detections`.
-    """
-
-    rows: Integers
-    pairs: Integers
-    capped: Bools
-    fixed: Bools
-
-    def only(self, these: Bools) -> "_Chosen":
-        return _Chosen(self.rows[these], self.pairs[these], self.capped[these], self.fixed[these])
-
-
-def _chosen(
-    found: Detections, truth: GroundTruth, max_detections: int, fixed_detections: int
-) -> _Chosen:
-    """Limits come first, as in the LVIS code; then what the truth cannot judge is dropped.
-
-    A limit keeps the best of every pair. What it drops there comes after what it keeps, so one
-    matching holds for all limits.
-    """
-    if not np.isfinite(found.scores).all():
-        raise ValueError(
-            "Every detection's score must be a number, got one that is not: leave it out."
-        )
-    pairs = truth.pairs_of(found.image_ids, found.category_ids)
-    limited = found.image_ids if truth.federated else pairs
-    capped = _best_of_each(limited, found.scores, max_detections)
-    fixed = _best_of_each(found.category_ids, found.scores, fixed_detections)
-    known = pairs >= 0
-    if truth.judged is not None:
-        known &= among(pairs, truth.judged)
-    rows = np.flatnonzero(known & (capped | (fixed & truth.federated)))
-    rows = rows[np.lexsort((-found.scores[rows], pairs[rows]))]
-    return _Chosen(rows, pairs[rows], capped[rows], fixed[rows])
-
-
-def _best_of_each(groups: Integers, scores: Floats, count: int) -> Bools:
-    """bool[D]: the `count` highest scores of every group; of equals the first stay."""
-    kept = np.ones(len(groups), dtype=bool)
-    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    if (sizes > count).any():
-        order = np.lexsort((-scores, group))
-        first = np.cumsum(sizes) - sizes
-        kept[order[np.arange(len(order)) - first[group[order]] >= count]] = False
-    return kept
-
-
 def _matches(
     geometry: Floats | MaskColumn,
     scores: Floats,
-    chosen: _Chosen,
+    chosen: Chosen,
     truth: GroundTruth,
     between: Between,
-) -> tuple[_Chosen, Matches]:
+) -> tuple[Chosen, Matches]:
     """What became of the chosen detections, and which of them have an area at all."""
     areas = _areas(geometry, chosen.rows, between)
     if truth.federated:  # the LVIS code reads no annotation of area 0, and a detection is one too
@@ -273,7 +209,7 @@ def _figures(curves: Curves, groups: _Groups) -> dict[str, float]:
 
 
 def _fixed_figures(
-    matches: Matches, counted: _Chosen, curves: Curves, groups: _Groups, between: Between
+    matches: Matches, counted: Chosen, curves: Curves, groups: _Groups, between: Between
 ) -> dict[str, float]:
     """AP_fixed and AP_pool; `curves` are those of the detections within the limit per image."""
     if not np.array_equal(counted.capped, counted.fixed):

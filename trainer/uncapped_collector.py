@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainer.chosen_detections import FIXED_DETECTIONS
 from trainer.detection_selection import DetectionLimits
 from trainer.detections import DetectionCollector, Detections
-from trainer.evaluation import FIXED_DETECTIONS
 from trainer.mask_pasting import RunLengths
 
 LOWEST_SCORE = 1e-7
