@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data.annotation_table import AnnotationTable
 from data.annotations import AnnotationError
 from data.categories import Frequency, as_frequency, frequency_from_image_count
+from data.class_lists import ClassLists
 from data.repeat_factor import class_repeat_factors
 
 Mask = NDArray[np.bool_]
@@ -89,17 +90,15 @@ class Labels:
         )
 
     @cached_property
-    def shown(self) -> tuple[Indices, Indices]:
-        """Each pair of an image and a class it shows, once, ordered by image."""
+    def shown(self) -> ClassLists:
+        """The classes that each image shows."""
         objects = ~self.crowds
-        pairs = np.unique(self.images[objects] * self.num_classes + self.classes[objects])
-        image, category = np.divmod(pairs, self.num_classes)
-        return image, category
+        return ClassLists(self.images[objects], self.classes[objects], self.num_images)
 
     @cached_property
     def images_with(self) -> Indices:
         """int64 [C], how many images show each class."""
-        return np.bincount(self.shown[1], minlength=self.num_classes)
+        return np.bincount(self.shown.classes, minlength=self.num_classes)
 
     @cached_property
     def objects_of(self) -> Indices:
@@ -178,7 +177,7 @@ def set_statistics(
     """
     objects_of = labels.objects_of
     crowds_of = np.bincount(labels.classes[labels.crowds], minlength=labels.num_classes)
-    image, category = labels.shown
+    image, category = labels.shown.images, labels.shown.classes
     factor_of = class_repeat_factors(labels.images_with, labels.num_images, threshold)
     factors = np.ones(labels.num_images)
     np.maximum.at(factors, image, factor_of[category])
