@@ -95,7 +95,7 @@ class MaskColumn:
 class Detections(Sequence[Record]):
     """A sequence of records in the published results format, kept as columns.
 
-    About 60 bytes and the run lengths of its mask a detection, a fifth of what a record takes. A
+    About 70 bytes and the run lengths of its mask a detection, a fifth of what a record takes. A
     record is made when it is asked for; its numbers are those that were put in.
 
     Attributes:
