@@ -100,11 +100,12 @@ def copied(theirs: RoIHeads) -> FASARoIHeads:
     their_box: Any = theirs.box_predictor
     their_mask: Any = theirs.mask_predictor
     loss = SoftmaxCrossEntropy()
-    box = BoxPredictor(loss.make_predictor(DIM, CLASSES), DIM, CLASSES)
+    classify: Any = loss.make_predictor(DIM, CLASSES)
+    box = BoxPredictor(classify, DIM, CLASSES)
     mask = MaskPredictor(CHANNELS, CHANNELS, CLASSES)
     with torch.no_grad():
-        box.classify.weight.copy_(their_box.cls_score.weight.roll(-1, 0))
-        box.classify.bias.copy_(their_box.cls_score.bias.roll(-1, 0))
+        classify.weight.copy_(their_box.cls_score.weight.roll(-1, 0))
+        classify.bias.copy_(their_box.cls_score.bias.roll(-1, 0))
         box.regress.weight.copy_(their_box.bbox_pred.weight[4:])
         box.regress.bias.copy_(their_box.bbox_pred.bias[4:])
         mask.upsample.load_state_dict(their_mask.conv5_mask.state_dict())
