@@ -40,24 +40,24 @@ class FigureSet:
 
 SETS = {
     "groups": FigureSet(
-        "rare to frequent",
+        "r, c, f",
         ("AP", "AP_r", "AP_c", "AP_f"),
         "over IoU .50 to .95 on the test set after each evaluation, over all classes and over "
         "rare, common and frequent ones.",
     ),
     "bins": FigureSet(
-        "few to many instances",
+        "bins 1–4",
         ("AP", "AP_1", "AP_2", "AP_3", "AP_4"),
         "over all classes and over those with 1 to 19, 20 to 399, 400 to 7,999 and 8,000 or more "
         "training instances (COCO-LT).",
     ),
     "sizes": FigureSet(
-        "small to large",
+        "sizes",
         ("AP", "AP_small", "AP_medium", "AP_large"),
         "over objects of every size, and over those up to 32², up to 96² and above 96² pixels.",
     ),
     "recall": FigureSet(
-        "overlap, recall",
+        "IoU, AR",
         ("AP", "AP50", "AP75", "AR"),
         "over IoU .50 to .95 and at IoU .50 and .75 alone; AR is the share of objects found.",
     ),
@@ -68,7 +68,7 @@ SETS = {
         "model's limit per image let them through.",
     ),
     "pool": FigureSet(
-        "pooled",
+        "pool",
         ("AP_pool", "AP_pool_r", "AP_pool_c", "AP_pool_f"),
         "of one precision curve over all classes, or all of a group: scores of different classes "
         "are compared with each other.",
