@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from data.annotation_table import open_annotations
 from data.categories import Category
 from data.coco_lt import read_coco_lt_list
 from data.detection import DetectionDataset
@@ -170,23 +171,17 @@ def evaluate_results(path: Path, annotations: Path, *, data: str | None) -> Eval
         data: "lvis", "coco" or "coco_lt"; None: lvis where images say which classes they lack.
 
     Raises:
-        ValueError: one sentence, for a file of another format.
-        OSError: a file cannot be opened.
+        AnnotationError: the annotation file cannot be used; one sentence, as for the others.
+        ValueError: the results are of another format.
+        OSError: they cannot be opened.
     """
-    truth = _json(annotations)
-    try:
-        federated = any("neg_category_ids" in image for image in truth["images"])
-        rows = sorted(truth["categories"], key=lambda row: int(row["id"]))
-        classes = [(row["id"], str(row["name"]), str(row.get("frequency", ""))) for row in rows]
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{annotations} lacks images or categories as LVIS and COCO files have them "
-            f"({error!r}): give the json of a test set"
-        ) from None
-    if data is not None:
-        federated = data == "lvis"
+    truth = open_annotations(annotations, drop_empty=True)  # a published json cannot be mended
+    is_lvis = any(len(truth.absent(i)) for i in range(len(truth.image_ids)))
+    federated = is_lvis if data is None else data == "lvis"
+    rows = sorted(truth.categories, key=lambda row: int(row["id"]))
+    classes = [(row["id"], str(row["name"]), str(row.get("frequency", ""))) for row in rows]
     result = evaluate_detections(
-        annotations,
+        truth,
         [number for number, _, _ in classes],
         _records(path),
         federated=federated,
@@ -195,14 +190,20 @@ def evaluate_results(path: Path, annotations: Path, *, data: str | None) -> Eval
     sources = {
         "results": str(path),
         "annotations": str(annotations),
-        "images": len(truth["images"]),
+        "images": len(truth.image_ids),
     }
     about = [f"{path} ({len(result.records):,} detections) on {annotations}"]
     return Evaluated(result, classes, sources, about)
 
 
 def _records(path: Path) -> Detections:
-    records = _json(path)
+    with path.open(encoding="utf-8") as file:
+        try:
+            records = json.load(file)
+        except ValueError as error:  # of json or of the text in it
+            raise ValueError(
+                f"{path} is not a whole json ({error}): write or fetch it again"
+            ) from None
     try:
         if not isinstance(records, list):
             raise TypeError(f"a {type(records).__name__}")
@@ -212,16 +213,6 @@ def _records(path: Path) -> Detections:
             f"{path} is not a list of detections with image_id, category_id, score and bbox or "
             f"segmentation ({error!r}): give one in the results format of LVIS and COCO"
         ) from None
-
-
-def _json(path: Path) -> Any:
-    with path.open(encoding="utf-8") as file:
-        try:
-            return json.load(file)
-        except ValueError as error:  # of json or of the text in it
-            raise ValueError(
-                f"{path} is not a whole json ({error}): write or fetch it again"
-            ) from None
 
 
 def write_results(records: Sequence[dict[str, Any]], path: Path) -> None:
