@@ -20,6 +20,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from fasa_core.fasa import FASA
 from trainer.class_statistics import ClassStatistics
 from trainer.classification_losses import ClassificationLoss
+from trainer.mixed_precision import in_float32
 from trainer.roi_sampling import RoISampler, SampledRoIs
 
 
@@ -52,12 +53,13 @@ class BoxPredictor(nn.Module):
             labels: [N] int64; foreground for the RoIs asked for.
             rois: [P] int64, which of the N.
         """
-        if self.num_boxes == 1:
-            return self.regress(features)[rois]  # type: ignore[no-any-return]
-        row = labels[rois]
-        weight = self.regress.weight.view(self.num_boxes, 4, -1)[row]
-        bias = self.regress.bias.view(self.num_boxes, 4)[row]
-        return torch.einsum("pd,pod->po", features[rois], weight) + bias
+        with in_float32(features):
+            if self.num_boxes == 1:
+                return self.regress(features)[rois]  # type: ignore[no-any-return]
+            row = labels[rois]
+            weight = self.regress.weight.view(self.num_boxes, 4, -1)[row]
+            bias = self.regress.bias.view(self.num_boxes, 4)[row]
+            return torch.einsum("pd,pod->po", features[rois], weight) + bias
 
 
 class BoxStage(nn.Module):
@@ -124,14 +126,18 @@ class BoxStage(nn.Module):
         boxes: list[Tensor],
         image_shapes: list[tuple[int, int]],
     ) -> Tensor:
-        """[N, d] what classifier and box regressor see of the boxes [n, 4] of each image."""
-        result: Tensor = self.head(self.roi_pool(maps, boxes, image_shapes))
+        """[N, d] float32, what classifier and regressor see of the boxes [n, 4] of each image."""
+        result: Tensor = self.head(self.roi_pool(maps, boxes, image_shapes)).float()
         return result
 
     def losses(self, features: Tensor, rois: SampledRoIs) -> dict[str, Tensor]:
-        """The losses "classifier", "box" and, with FASA, "virtual" of RoIs with features [N, d]."""
-        losses = self._classification_losses(features, rois.labels)
-        losses["box"] = self._box_loss(features, rois)
+        """The losses "classifier", "box" and, with FASA, "virtual" of RoIs with features [N, d].
+
+        All of them are computed in float32, whatever the precision of the rest.
+        """
+        with in_float32(features):
+            losses = self._classification_losses(features, rois.labels)
+            losses["box"] = self._box_loss(features, rois)
         return losses
 
     def _classification_losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -105,9 +105,16 @@ class Trainer:
             optimizers=optimizers,
             gradient_clip=config.gradient_clip,
             device=device,
+            precision=config.precision,
             ranks=ranks,
         )
-        self.state = TrainingState(model=model, optimizers=optimizers, knobs=knobs, ranks=ranks)
+        self.state = TrainingState(
+            model=model,
+            optimizers=optimizers,
+            train_step=self._train_step,
+            knobs=knobs,
+            ranks=ranks,
+        )
         self._phase = PHASES[0]
         self._last_reason = ""
         self.total_steps = self._batches(self._images_in_epoch(0)) * config.epochs

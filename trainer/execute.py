@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from data.categories import Category
+from trainer.acceleration import accelerate
 from trainer.backbone_weights import NO_WEIGHTS, with_weights_at_hand
 from trainer.checkpoint import CheckpointError
 from trainer.checkpoint_files import checkpoints
@@ -180,6 +181,7 @@ def _build(
     torch.manual_seed(config.seed)  # torchvision's samplers draw from torch's own generator
     model = build_model(config, class_counts=data.class_counts, ranks=ranks).to(device)
     ranks.make_equal(value for value in model.state_dict().values() if isinstance(value, Tensor))
+    accelerate(model, config, device=device)
     seed_rank(config.seed, ranks)
     knobs = Knobs(config, [stage.fasa for stage in model.stages if stage.fasa is not None])
     writer = None if log is None else log.writer

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
+from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
@@ -34,13 +35,22 @@ _BOX_BINS = 7
 _MASK_BINS = 14
 
 
+class _ProposalHead(RPNHead):
+    """torchvision's; with mixed precision too, boxes are computed in float32 from what it gives."""
+
+    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Maps of each level -> float32 objectness logits and box offsets of each."""
+        logits, offsets = super().forward(features)
+        return [level.float() for level in logits], [level.float() for level in offsets]
+
+
 def build_rpn(config: RunConfig) -> RegionProposalNetwork:
     """torchvision's region proposal network on as many levels as there are anchor sizes."""
     sizes = tuple((size,) for size in config.anchor_sizes)
     anchors = AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes))
     return RegionProposalNetwork(
         anchors,
-        RPNHead(config.fpn_channels, len(_ASPECT_RATIOS)),
+        _ProposalHead(config.fpn_channels, len(_ASPECT_RATIOS)),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=config.rpn_batch,

@@ -64,9 +64,9 @@ class MaskBranch(nn.Module):
         labels: Tensor,
         image_shapes: list[tuple[int, int]],
     ) -> Tensor:
-        """Boxes [n, 4] of each image and labels [P] -> mask logits [P, S, S]."""
+        """Boxes [n, 4] of each image and labels [P] -> mask logits [P, S, S] float32."""
         logits: Tensor = self.predictor(self.head(self.roi_pool(maps, boxes, image_shapes)), labels)
-        return logits
+        return logits.float()
 
     def loss(
         self,

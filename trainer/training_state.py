@@ -13,6 +13,7 @@ from trainer.knobs import Knobs
 from trainer.rank_state import forget_counts, join_counts, own_state, set_own_state
 from trainer.schedule import load_memory
 from trainer.trainable_model import TrainableModel
+from trainer.training_step import TrainingStep
 
 
 @dataclass
@@ -38,6 +39,7 @@ class TrainingState:
     Args:
         model: that is trained.
         optimizers: the first one trains the classifier.
+        train_step: that moves them.
         knobs: what people can turn.
         ranks: that train together.
 
@@ -50,11 +52,13 @@ class TrainingState:
         *,
         model: TrainableModel,
         optimizers: list[torch.optim.Optimizer],
+        train_step: TrainingStep,
         knobs: Knobs,
         ranks: Ranks,
     ) -> None:
         self._model = model
         self._optimizers = optimizers
+        self._train_step = train_step
         self._knobs = knobs
         self._ranks = ranks
         self.at = Position()
@@ -76,6 +80,7 @@ class TrainingState:
             self._model.load_state_dict(_with_own_fasa(state["model"], self._model.state_dict()))
             for optimizer, values in zip(self._optimizers, state["optimizers"], strict=True):
                 load_memory(optimizer, values)
+            self._train_step.load_state(state["train_step"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 "the checkpoint does not fit this run's model: " + str(error).splitlines()[0]
@@ -99,6 +104,7 @@ class TrainingState:
         return {
             "model": self._model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "train_step": self._train_step.state(),
             "learning_rate_factor": self._knobs.learning_rate_factor,
             "commands": list(commands),
             "ranks": ranks,

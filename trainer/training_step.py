@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainer.distributed import ALONE, Ranks
+from trainer.mixed_precision import MixedPrecision, Precision
 from trainer.trainable_model import TrainableModel
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
@@ -35,6 +37,7 @@ class TrainingStep:
         optimizers: of its parameters.
         gradient_clip: bound on the norm of the gradient; 0 for none.
         device: where the model is.
+        precision: of the forward pass, see `MixedPrecision`.
         ranks: that train together.
     """
 
@@ -45,12 +48,14 @@ class TrainingStep:
         optimizers: list[torch.optim.Optimizer],
         gradient_clip: float,
         device: torch.device,
+        precision: Precision = "float32",
         ranks: Ranks = ALONE,
     ) -> None:
         self._model = model
         self._optimizers = optimizers
         self._most = gradient_clip or math.inf
         self._device = device
+        self._mixed = MixedPrecision(precision, device)
         self._ranks = ranks
         self._loss_names: list[str] = []
 
@@ -78,26 +83,41 @@ class TrainingStep:
         refuse_not_finite(losses, gradient, batch, step=step, ranks=self._ranks)
         return losses
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the model and the optimizers."""
+        return self._mixed.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave; a run of another precision begins anew."""
+        self._mixed.load_state(state)
+
     def _optimise(
         self, images: list[Tensor], targets: list[dict[str, Tensor]], share: float
     ) -> tuple[dict[str, float], float]:
-        """One step; returns the losses and the norm of the gradient before clipping."""
+        """One step; returns the losses and the norm of the gradient before clipping.
+
+        A gradient that float16 could not hold counts as 0: the step is left out.
+        """
         for optimizer in self._optimizers:
             optimizer.zero_grad()
         losses: dict[str, Tensor] = {}
         if images:
-            losses = self._model(images, targets)
-            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+            with self._mixed.forward():
+                losses = self._model(images, targets)
+            self._mixed.backward(torch.stack(list(losses.values())).sum())
         else:
             self._observe_nothing()
         trainable = [p for p in self._model.parameters() if p.requires_grad]
         self._ranks.sum_gradients(trainable, share)
         losses = self._joined(losses, share)
         total = torch.stack(list(losses.values())).sum()
+        self._mixed.unscale(self._optimizers)
         norm = torch.nn.utils.clip_grad_norm_(trainable, self._most)
         if bool((total + norm).isfinite()):  # a step on NaN would spoil the weights beyond rescue
-            for optimizer in self._optimizers:
-                optimizer.step()
+            self._mixed.step(self._optimizers)
+        elif bool(total.isfinite()) and self._mixed.can_scale_down:
+            self._mixed.leave_out()
+            norm = torch.zeros_like(norm)
         return {name: float(value.detach()) for name, value in losses.items()}, float(norm)
 
     def _joined(self, losses: dict[str, Tensor], share: float) -> dict[str, Tensor]:
