@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rank_processes import run_ranks
+from rank_processes import PATIENCE, run_ranks, start_ranks
 from torch import Tensor, nn
 
 from fasa_core.fasa import FASA
 from fasa_core.options import OFFICIAL, PAPER, FASAOptions
 from trainer.class_statistics import ClassStatistics
-from trainer.distributed import ALONE, Ranks
+from trainer.distributed import ALONE, RankLost, Ranks
 from trainer.rank_processes import joined
 from trainer.rank_state import adapt_probabilities, join_counts
 from trainer.training_step import TrainingStep
@@ -208,3 +208,32 @@ def test_official_ranks_have_priors_of_their_own_and_the_mean_of_the_losses(
     for result in (first, other):
         torch.testing.assert_close(result["fasa.sampling.previous_loss"], total[0] / 2)
         assert result["fasa.sampling.previous_count"].tolist() == [3.0] * (CLASSES + 1)
+
+
+def fail_in_one(folder: Path, failing: int) -> None:
+    """One rank fails by itself while the others wait for it; the first one writes the verdict."""
+    with joined(1, ()) as party:
+        if party.ranks.rank == failing:
+            raise MemoryError("no memory left")
+        try:
+            party.ranks.sum(torch.zeros(3))
+        except RankLost as error:
+            (folder / f"{party.ranks.rank}").write_text("\n".join(party.verdict(error)))
+            raise
+
+
+def test_what_a_failing_rank_says_is_the_reason_and_nobody_hangs(tmp_path: Path) -> None:
+    processes = start_ranks(3, fail_in_one, tmp_path, 1)
+    for process in processes:
+        process.join(PATIENCE)
+    assert [process.exitcode for process in processes] == [1, 1, 1]
+    status, words = (tmp_path / "0").read_text().splitlines()
+    assert status == "failed"
+    assert words == "Rank 1 failed: MemoryError: no memory left."
+
+
+def test_a_first_rank_that_fails_lets_nobody_wait(tmp_path: Path) -> None:
+    processes = start_ranks(2, fail_in_one, tmp_path, 0)
+    for process in processes:
+        process.join(PATIENCE)
+    assert [process.exitcode for process in processes] == [1, 1]

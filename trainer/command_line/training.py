@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainer.command_line.config_flags import add_config_flags, given_values
@@ -42,15 +43,16 @@ def _train(given: argparse.Namespace) -> int:
     if not is_launched():
         run_id = _claimed_run(given, _config(given), folder)
         return 0 if run_id is None else _train_to_its_end(folder, run_id)
-    from trainer.rank_processes import joined  # torch loads for seconds: not for `--help`
 
-    with joined(1, ()) as party:  # torchrun started all ranks; the first one makes the run
+    def claim(party: Party) -> int | None:
+        """torchrun started all ranks; the first one makes the run."""
         run_id = None
         if party.ranks.is_first:
             config = {**_config(given).model_dump(), "processes": party.ranks.world}
             run_id = _claimed_run(given, load_config(config), folder)
-        run_id = party.ranks.broadcast(run_id)
-        return 0 if run_id is None else _train_as(party, folder, run_id)
+        return party.ranks.broadcast(run_id)
+
+    return _train_together(folder, claim)
 
 
 def _claimed_run(given: argparse.Namespace, config: RunConfig, folder: RunsFolder) -> int | None:
@@ -103,24 +105,33 @@ def _execute(given: argparse.Namespace) -> int:
 
 def _train_to_its_end(folder: RunsFolder, run_id: int) -> int:
     """Train a run in this process, and in as many more as it asks for."""
-    from trainer.rank_processes import joined
-
     processes = 1
     if not is_launched():
         with RunLogReader(folder.run_log) as reader:
             processes = load_config(reader.run(run_id).config).processes
     rank = (sys.executable, "-m", "trainer", "execute", str(run_id), "--runs", str(folder.root))
-    with joined(processes, rank) as party:
-        return _train_as(party, folder, run_id)
+    return _train_together(folder, lambda party: run_id, processes=processes, command=rank)
 
 
-def _train_as(party: Party, folder: RunsFolder, run_id: int) -> int:
-    from trainer.distributed import RankLost
+def _train_together(
+    folder: RunsFolder,
+    claim: Callable[[Party], int | None],
+    *,
+    processes: int = 1,
+    command: Sequence[str] = (),
+) -> int:
+    """Join the ranks, and train with them the run that `claim` gives, if any."""
+    from trainer.distributed import RankLost  # torch loads for seconds: not for `--help`
     from trainer.execute import execute
+    from trainer.rank_processes import joined
     from trainer.training_step import LossNotFinite, OutOfMemory
 
-    try:
-        return 0 if execute(folder, run_id, party=party) in _GOOD_ENDS else _FAILED
+    try:  # around the ranks: they are told why one of them ends
+        with joined(processes, command) as party:
+            run_id = claim(party)
+            if run_id is None:
+                return 0
+            return 0 if execute(folder, run_id, party=party) in _GOOD_ENDS else _FAILED
     except (LossNotFinite, OutOfMemory, RankLost) as error:
         print(f"fasa: {error}", file=sys.stderr)
         return _FAILED
