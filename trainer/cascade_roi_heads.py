@@ -21,6 +21,7 @@ from torchvision.ops import clip_boxes_to_image
 from trainer.box_stage import BoxStage, image_seeds
 from trainer.detection_selection import DetectionLimits
 from trainer.mask_branch import MaskBranch
+from trainer.mixed_precision import in_float32
 from trainer.roi_heads import FASARoIHeads
 from trainer.roi_sampling import SampledRoIs
 
@@ -176,7 +177,8 @@ class CascadeRoIHeads(FASARoIHeads):
         logits = []
         for stage in self.stages:
             box_features = stage.features(features, proposals, image_shapes)
-            logits.append(stage.classifier(box_features))
+            with in_float32(box_features):
+                logits.append(stage.classifier(box_features))
             if len(logits) < len(self.stages):
                 proposals = _refined(stage, box_features, proposals, image_shapes)
         scores = self.stages[-1].cls_loss.scores(torch.stack(logits).mean(dim=0))

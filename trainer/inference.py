@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from trainer.detections import DetectionCollector, Detections
 from trainer.distributed import ALONE, Ranks
 from trainer.evaluation import EvaluationResult, evaluate_detections
 from trainer.mask_pasting import RunLengths, mask_run_lengths
+from trainer.mixed_precision import MixedPrecision
 from trainer.model import FASAMaskRCNN
 from trainer.training_data import TrainingData, evaluation_loader
 
@@ -65,10 +65,11 @@ def predict(
     """
     model.eval()
     loader = evaluation_loader(config, test, ranks=ranks)
+    precision = MixedPrecision(config.precision, device)
     for images, image_ids in loader:
         found = []
         if images:  # the last batch may have fewer images than there are ranks
-            with _precision(config, device):
+            with precision.forward():
                 found = model([as_input(image.to(device)) for image in images])
         for image, image_id, result in zip(images, image_ids, found, strict=True):
             boxes = result["boxes"].cpu()
@@ -133,10 +134,3 @@ def _in_order(parts: Sequence[Detections], image_ids: Sequence[int]) -> Detectio
     place = {image_id: place for place, image_id in enumerate(image_ids)}
     places = [place[image_id] for image_id in joined.image_ids.tolist()]
     return joined.taken(np.argsort(places, kind="stable"))
-
-
-def _precision(config: RunConfig, device: torch.device) -> AbstractContextManager[object]:
-    """Automatic mixed precision, where the run has it."""
-    if config.precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, config.precision))

@@ -86,10 +86,11 @@ def _run_lengths(
     framed[:-1].reshape(wide, high + 1)[:, 1:] = columns
     changes = np.flatnonzero(framed[1:] != framed[:-1])  # the first of a run, the first after it
     column, row = np.divmod(changes, high + 1)
-    ends = (left + column) * height + top + row
+    borders = np.empty(len(changes) + 2, dtype=np.int64)
+    borders[0], borders[-1] = 0, height * width
+    borders[1:-1] = (left + column) * height + top + row
     if high == height:  # a run may go on at the top of the next column
-        goes_on = np.flatnonzero(ends[1:-1:2] == ends[2::2])
-        ends = np.delete(ends, np.concatenate([2 * goes_on + 1, 2 * goes_on + 2]))
-    if not len(ends) or ends[-1] < height * width:
-        ends = np.append(ends, height * width)
-    return np.diff(ends, prepend=0)
+        goes_on = np.flatnonzero(borders[2:-2:2] == borders[3:-1:2])
+        borders = np.delete(borders, np.concatenate([2 * goes_on + 2, 2 * goes_on + 3]))
+    counts = borders[1:] - borders[:-1]
+    return counts if counts[-1] else counts[:-1]

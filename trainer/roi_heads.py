@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from trainer.box_stage import BoxStage, image_seeds
 from trainer.detection_selection import BoxesOf, DetectionLimits, select_detections
 from trainer.mask_branch import MaskBranch
+from trainer.mixed_precision import in_float32
 
 _MASKS_AT_ONCE = 100  # RoIs whose masks are computed together: about 2 MB each with 256 channels
 
@@ -122,7 +123,7 @@ class FASARoIHeads(nn.Module):
         results = [
             select_detections(image_scores, self._decoder(*image), shape, self.limits)
             for image_scores, *image, shape in zip(
-                scores.float().split(sizes),  # type: ignore[no-untyped-call]
+                scores.split(sizes),  # type: ignore[no-untyped-call]
                 box_features.split(sizes),  # type: ignore[no-untyped-call]
                 boxes,
                 image_shapes,
@@ -150,7 +151,8 @@ class FASARoIHeads(nn.Module):
             they belong to.
         """
         box_features = self.box.features(features, proposals, image_shapes)
-        scores = self.box.cls_loss.scores(self.box.classifier(box_features))
+        with in_float32(box_features):
+            scores = self.box.cls_loss.scores(self.box.classifier(box_features))
         return scores[:, 1:], box_features, proposals
 
     def _decoder(self, features: Tensor, boxes: Tensor) -> BoxesOf:
@@ -160,7 +162,8 @@ class FASARoIHeads(nn.Module):
         are made of them.
         """
         last = self.stages[-1]
-        offsets = last.predictor.regress(features).float()
+        with in_float32(features):
+            offsets = last.predictor.regress(features)
         offsets = offsets.view(len(boxes), last.predictor.num_boxes, 4)
 
         def boxes_of(roi: Tensor, label: Tensor) -> Tensor:
@@ -184,5 +187,5 @@ class FASARoIHeads(nn.Module):
         for rows in torch.arange(len(labels)).split(_MASKS_AT_ONCE):  # type: ignore[no-untyped-call]
             own = [every_box[rows[image[rows] == number]] for number in range(len(boxes))]
             logits = [branch(features, own, labels[rows], image_shapes) for branch in self.masks]
-            parts.append(torch.stack(logits).float().sigmoid().mean(dim=0))
+            parts.append(torch.stack(logits).sigmoid().mean(dim=0))
         return torch.cat(parts)
