@@ -16,6 +16,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from data.annotations import AnnotationError, opened_json
 from data.column_file import Columns, DamagedFileError, read_columns, write_columns
@@ -42,33 +45,38 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         yield
 
 
-def cache_of(path: Path, *, kind: str, build: Callable[[], Columns]) -> Path:
-    """The intact cache file of the annotation file ``path``; hold ``one_at_a_time`` meanwhile.
+def cache_of(
+    path: Path, *, kind: str, build: Callable[[], Columns]
+) -> tuple[Path, dict[str, NDArray[Any]]]:
+    """The cache file of the annotation file ``path`` and its columns, every byte of them read.
 
-    ``kind`` tells apart ways to read the json. ``build`` reads it, if no intact cache is found.
+    So its pages are in the memory map of this process, and none belongs to a loader process alone.
+    Hold ``one_at_a_time`` meanwhile. ``kind`` tells apart ways to read the json. ``build`` reads
+    it, if no intact cache is found.
     Raises AnnotationError if the json changes meanwhile or no folder takes the cache, and what
     ``build`` raises.
     """
     json_file = path.resolve()
     folders = _folders(json_file)
-    before = _signature(json_file)
+    before, began = _signature(json_file), time.time_ns()
     digest = _noted_digest(json_file, folders, before)
     if digest is None:
         with opened_json(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     name = f"{json_file.name}.{digest[:16]}.v{FORMAT}-{kind}.arrow"
     for folder in folders:
-        if _is_intact(folder / name, digest):
-            _note(json_file, folder, before, digest)
-            return folder / name
+        found = _intact(folder / name, digest)
+        if found is not None:
+            _note(json_file, folder, before, began, digest)
+            return folder / name, found
     columns = build()
     if _signature(json_file) != before:
         raise AnnotationError(
             f"{path} was changed while it was read: start again when it is complete"
         )
-    cache = _write_where_possible(json_file, folders, name, columns, digest)
-    _note(json_file, cache.parent, before, digest)
-    return cache
+    cache, found = _write_where_possible(json_file, folders, name, columns, digest)
+    _note(json_file, cache.parent, before, began, digest)
+    return cache, found
 
 
 def hold(cache: Path) -> int:
@@ -109,11 +117,11 @@ def _noted_digest(json_file: Path, folders: list[Path], now: Signature) -> str |
     return None
 
 
-def _note(json_file: Path, folder: Path, before: Signature, digest: str) -> None:
-    """Note the hash of a json that had the signature ``before`` when hashing began."""
+def _note(json_file: Path, folder: Path, before: Signature, began: int, digest: str) -> None:
+    """Note the hash of a json that had the signature ``before`` when hashing ``began``."""
     changed = max(before["st_mtime_ns"], before["st_ctime_ns"])
-    # From now on a change will show: the clock has moved on since the last one.
-    settled = time.time_ns() - changed > _SETTLED_NANOSECONDS
+    # A change since then shows: the clock had moved on since the one before.
+    settled = began - changed > _SETTLED_NANOSECONDS
     if before["st_size"] < _NOTED_FROM or not settled or _signature(json_file) != before:
         return
     note = json.dumps({"signature": before, "sha256": digest})
@@ -124,12 +132,12 @@ def _note(json_file: Path, folder: Path, before: Signature, digest: str) -> None
                 temporary.write_text(note)
 
 
-def _is_intact(cache: Path, digest: str) -> bool:
+def _intact(cache: Path, digest: str) -> dict[str, NDArray[Any]] | None:
     try:
-        _, about = read_columns(cache, verify=True)
+        columns, about = read_columns(cache, verify=True)
     except (OSError, DamagedFileError):
-        return False
-    return about.get("sha256") == digest
+        return None
+    return columns if about.get("sha256") == digest else None
 
 
 def _may_write(folder: Path) -> bool:
@@ -139,7 +147,7 @@ def _may_write(folder: Path) -> bool:
 
 def _write_where_possible(
     json_file: Path, folders: list[Path], name: str, columns: Columns, digest: str
-) -> Path:
+) -> tuple[Path, dict[str, NDArray[Any]]]:
     reasons: list[str] = []
     for folder in folders:
         try:
@@ -152,6 +160,9 @@ def _write_where_possible(
                 with suppress(OSError):
                     fcntl.flock(file, fcntl.LOCK_SH)
                 write_columns(file, columns, {"sha256": digest})
+            found = _intact(folder / name, digest)
+            if found is None:
+                raise OSError("what is read there is not what was written")
         except OSError as error:
             reasons.append(f"{folder} ({error.strerror or error})")
             continue
@@ -161,7 +172,7 @@ def _write_where_possible(
                 f"{folder}: make room beside the json, so that others find it too",
                 stacklevel=4,
             )
-        return folder / name
+        return folder / name, found
     size = sum(column.nbytes for column in columns.values())
     raise AnnotationError(
         f"no folder takes the cache of {json_file}, {size / 1e6:,.1f} MB: {', '.join(reasons)}: "
@@ -192,8 +203,8 @@ def _remove_others(json_file: Path, folder: Path, name: str) -> None:
                 os.unlink(entry.path)
 
 
-def open_cache(cache: Path) -> Columns:
-    """The columns of a cache that was found intact; AnnotationError if it is gone."""
+def open_cache(cache: Path) -> dict[str, NDArray[Any]]:
+    """The columns of a cache that was found intact before; AnnotationError if it is gone."""
     try:
         return read_columns(cache, verify=False)[0]
     except (OSError, DamagedFileError) as error:

@@ -33,12 +33,12 @@ def open_annotations(path: Path, *, drop_empty: bool = False) -> "AnnotationTabl
     """
     path = Path(path)
     with one_at_a_time(path):
-        cache = cache_of(
+        cache, columns = cache_of(
             path,
             kind="dropped" if drop_empty else "whole",
             build=lambda: _parsed(path, drop_empty),
         )
-        return AnnotationTable(path, cache)
+        return AnnotationTable(path, cache, columns)
 
 
 class AnnotationTable:
@@ -61,11 +61,14 @@ class AnnotationTable:
         dropped_categories: int64 [D], category ids.
     """
 
-    def __init__(self, path: Path, cache: Path) -> None:
-        """``cache`` is that of ``path``; AnnotationError if it is not there any more."""
+    def __init__(self, path: Path, cache: Path, columns: Columns | None = None) -> None:
+        """``cache`` is that of ``path``, ``columns`` are its own where it has been opened before.
+
+        Raises AnnotationError if it is not there any more.
+        """
         self.path = path
         self._cache = cache
-        columns = open_cache(cache)
+        columns = open_cache(cache) if columns is None else columns
         weakref.finalize(self, os.close, hold(cache))
         self.categories: list[Record] = json.loads(columns["categories"].tobytes())
         self.image_ids: Integers = columns["image_ids"]
