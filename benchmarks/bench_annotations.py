@@ -5,7 +5,8 @@ into its cache) and again, each in a process of its own: the second takes at lea
 and holds next to nothing in private memory. Then loader processes read photos of a set of a tenth
 of the images and of the whole: the private memory of one (USS: what would be free if it ended)
 does not grow with the set. PSS counts also its share of the pages of the cache that it uses with
-others: all processes together hold each of them once, so at most the cache's size. With `--lvis` the first line says what the lvis package itself needs.
+others: all processes together hold each of them once, so at most the cache's size. With `--lvis`
+the first line says what the lvis package itself needs.
 
 Needs 2.5 GB of disk for 100,170 images, and 3.5 GB of memory, which `--lvis` doubles.
 """
