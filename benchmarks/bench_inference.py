@@ -10,7 +10,8 @@ the heads' layers before the predictors. Two kinds of classifiers: one that is s
 after training, and one that is not: then all 1.2 million candidates pass the threshold.
 
 Seconds are the process's own on one processor, medians, so that others on the machine do not
-count; peaks are what a side adds to resident memory. Both have to find the same.
+count; peaks are what a side adds to resident memory. Both have to find the same. `--save` keeps the
+result in benchmarks/results.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from torchvision.models.detection.roi_heads import (
     paste_masks_in_image,
 )
 
+from benchmarks.kept_results import keep
 from benchmarks.peak_memory import peak_growth
 from trainer.box_stage import BoxPredictor, BoxStage
 from trainer.classification_losses import SoftmaxCrossEntropy
@@ -171,7 +173,8 @@ def share_of_same_pixels(first: Found, second: Found) -> float:
     return statistics.fmean(overlaps)
 
 
-def bench(name: str, sharpness: float) -> bool:
+def bench(name: str, sharpness: float) -> tuple[bool, str]:
+    """Whether all targets are met, and what was measured."""
     theirs, mine = build(sharpness)
     boxes = proposals()
     their_seconds, their_peak, expected = measured(lambda: torchvisions(theirs, boxes))
@@ -180,21 +183,24 @@ def bench(name: str, sharpness: float) -> bool:
     with torch.no_grad():
         scores = mine.box.cls_loss.scores(mine.box.classifier(mine.box.roi_pool({}, [boxes], [])))
     candidates = int((scores[:, 1:] > 1e-4).sum())
-    print(
+    text = (
         f"{name}: {candidates:,} candidates, {len(found[0])} detections, "
         f"masks agree to {same:.4%}\n"
         f"  torchvision {their_seconds:.2f} s and {their_peak:,.0f} MB, ours {seconds:.2f} s and "
         f"{peak:,.0f} MB: {their_seconds / seconds:.1f} times faster (target {TARGET_TIME:.0f}), "
         f"{peak / their_peak:.3f} of the memory (target {TARGET_MEMORY})"
     )
+    print(text)
     is_fast = their_seconds / seconds >= TARGET_TIME
-    return is_fast and peak / their_peak <= TARGET_MEMORY and same > 0.9999
+    return is_fast and peak / their_peak <= TARGET_MEMORY and same > 0.9999, text
 
 
 def main() -> int:
     torch.set_num_threads(1)
-    passed = [bench(name, sharpness) for name, sharpness in SHARPNESS.items()]
-    return 0 if all(passed) else 1
+    found = [bench(name, sharpness) for name, sharpness in SHARPNESS.items()]
+    if "--save" in sys.argv:
+        keep("inference", "\n".join(text for _, text in found), device=torch.device("cpu"))
+    return 0 if all(passed for passed, _ in found) else 1
 
 
 if __name__ == "__main__":
