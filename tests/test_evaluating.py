@@ -155,6 +155,9 @@ def test_what_is_wrong_is_said_in_a_sentence(trained: Trained, fasa: Fasa, tmp_p
     assert "no run 'nobody'" in fasa.refuses("evaluate", "nobody")
     assert "choose from --epoch 1, --epoch 2" in fasa.refuses("evaluate", "small", "--epoch=9")
     assert "give both" in fasa.refuses("evaluate", "small", truth)
+    assert "give a run" in fasa.refuses("evaluate", str(trained.checkpoint), "--best")
+    coco = (truth, f"--images={trained.images}", "--data=coco")
+    assert "leave it out" in fasa.refuses("evaluate", "small", "--fixed", *coco)
     assert "give --annotations" in fasa.refuses("evaluate", "--results=x.json")
     assert "give --data-folder" in fasa.refuses("evaluate", "small", "--data=lvis")
     folder = f"--data-folder={tmp_path}"

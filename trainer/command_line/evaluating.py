@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trainer.checkpoint_evaluation import Evaluated
 
 _CHECKPOINT = ".pt"
+_FEDERATED = ("demo", "lvis")  # data whose AP_fixed and AP_pool are known
 _UNREAD = Path()  # in the place of training files, which an evaluation does not need
 _INFERENCE = (
     "device",
@@ -127,6 +128,9 @@ def _check(given: argparse.Namespace) -> None:
     """What goes together; raises ConfigError, one sentence."""
     if (given.which is None) == (given.results is None):
         raise ConfigError("evaluate one thing: give a run, a checkpoint file, or --results FILE")
+    chooses = given.best or given.epoch is not None or given.step is not None
+    if chooses and (given.results is not None or Path(given.which).suffix == _CHECKPOINT):
+        raise ConfigError("--epoch, --step and --best choose a checkpoint of a run: give a run")
     if given.results is not None and given.annotations is None:
         raise ConfigError("--results needs the truth it is compared with: give --annotations FILE")
     if given.results is None and (given.annotations is None) != (given.images is None):
@@ -165,6 +169,11 @@ def _evaluate_checkpoint(given: argparse.Namespace) -> Evaluated:
             categories = reader.categories(run.id)
         state = read_checkpoint(_there(path))
     config = load_config({**run.config, "processes": 1, **_edits(given, run)})
+    if given.fixed and config.data not in _FEDERATED:
+        raise ConfigError(
+            f"--fixed is for sets annotated as LVIS is, got data={config.data}: leave it out, or "
+            "name such a set with --data lvis"
+        )
     with Console() as console:
         console.phase("evaluation")
         return evaluate_checkpoint(
