@@ -69,4 +69,5 @@ def read_columns(path: Path, *, verify: bool) -> tuple[dict[str, NDArray[Any]], 
 
 
 def _checksum(column: NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(column).data)
+    """Of the numbers and of their type, which stands elsewhere in the file."""
+    return zlib.crc32(np.ascontiguousarray(column).data, zlib.crc32(column.dtype.str.encode()))

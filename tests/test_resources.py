@@ -47,7 +47,10 @@ def test_every_measure_comes_and_only_once(tmp_path: Path) -> None:
         assert monitor.take() is None  # until it measures again
         assert wait_for(monitor) != use
     assert set(use) >= {CPU, MEMORY, MEMORY_AVAILABLE, DISK_FREE}
-    assert use[MEMORY] == pytest.approx(psutil.Process().memory_info().rss / 1e6, rel=0.3)
+    # Its children count too: what an earlier test left behind, such as a server of loaders.
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    resident = sum(process.memory_info().rss for process in family)
+    assert use[MEMORY] == pytest.approx(resident / 1e6, rel=0.3)
     assert use[DISK_FREE] == pytest.approx(psutil.disk_usage(str(tmp_path)).free / 1e6, rel=0.1)
     assert 0 < use[MEMORY_AVAILABLE] <= psutil.virtual_memory().total / 1e6
 

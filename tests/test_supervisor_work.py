@@ -232,10 +232,16 @@ def test_a_run_queued_again_while_its_old_trainer_still_ends(runs: Runs) -> None
     until(lambda: runs.run(run_id).status == "stopped", supervisor)
     assert old.is_running()
     requeue_run(runs.log, run_id)
-    while old.is_running() and old.status() != psutil.STATUS_ZOMBIE:
+    looks = 0
+    while True:
         supervisor.poll()
-        assert runs.run(run_id).status == "queued"
+        status = runs.run(run_id).status
+        if not old.is_running() or old.status() == psutil.STATUS_ZOMBIE:
+            break  # it may have been started anew by now
+        assert status == "queued"
+        looks += 1
         time.sleep(0.02)
+    assert looks
     until(lambda: runs.run(run_id).status == "running", supervisor)
     assert runs.process(run_id) != old
 
