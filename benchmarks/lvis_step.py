@@ -21,6 +21,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
 from benchmarks.lvis_shaped import lvis_categories
+from trainer.acceleration import accelerate
 from trainer.backbones import build_body
 from trainer.config import RunConfig, load_config
 from trainer.model import FASAMaskRCNN, build_model
@@ -85,7 +86,7 @@ def build_lvis_model(config: RunConfig, *, device: torch.device) -> FASAMaskRCNN
         model = build_model(changed, class_counts=class_counts())
     near = int(config.rois_per_image * config.positive_fraction)
     model.rpn = GivenProposals(model.rpn, near=near, far=config.proposals_train - near)
-    return model.to(device).train()
+    return accelerate(model.to(device), config, device=device).train()
 
 
 def make_batch(size: Size, *, seed: int) -> Batch:
