@@ -267,9 +267,9 @@ def test_supervise_with_resume_lets_interrupted_runs_go_on(runs: Runs, fasa: Fas
     with subprocess.Popen(
         [*command, "--slots=2", "--grace=20"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as supervisor:
-        # The real trainer fails at once, with a sentence: the configuration has no such knob.
+        # The real trainer fails at once, with a sentence: the configuration breaks a rule.
         with sqlite3.connect(runs.log) as connection:
-            connection.execute("""UPDATE runs SET config = '{"nonsense": 1}'""")
+            connection.execute("""UPDATE runs SET config = '{"processes": "two"}'""")
         connection.close()
         until(lambda: runs.run(run_id).status == "failed", seconds=120)
         supervisor.send_signal(signal.SIGTERM)
@@ -277,7 +277,7 @@ def test_supervise_with_resume_lets_interrupted_runs_go_on(runs: Runs, fasa: Fas
     assert supervisor.returncode == 0
     assert f"run {run_id} 'gone' goes on" in out
     assert "up to 2 at once" in out
-    assert "nonsense" in (runs.run(run_id).error or "")
+    assert "processes is 'two'" in (runs.run(run_id).error or "")
     assert runs.statuses() == ["failed", "interrupted"]
 
 

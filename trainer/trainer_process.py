@@ -158,9 +158,13 @@ def running_trainer(run: Run, gpus: Sequence[str]) -> TrainerProcess | None:
 
 def gpus_wanted(run: Run) -> int:
     """How many GPUs a run trains on where there are any; 0 when it is to use none."""
-    if run.config.get("device") == "cpu":
-        return 0
-    return int(run.config.get("processes", 1))
+    return 0 if run.config.get("device") == "cpu" else processes_of(run)
+
+
+def processes_of(run: Run) -> int:
+    """How many processes train a run; 1 where its configuration is none: one says so."""
+    asked = run.config.get("processes", 1)
+    return asked if isinstance(asked, int) and asked >= 1 else 1
 
 
 def last_console_lines(folder: RunsFolder, run_id: int, start: int = 0) -> str:

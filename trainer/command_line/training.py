@@ -17,7 +17,7 @@ from trainer.process_identity import process_identity
 from trainer.run_log.commands import claim_run, queue_run
 from trainer.run_log.reader import RunLogReader
 from trainer.runs_folder import RunsFolder
-from trainer.trainer_process import is_launched
+from trainer.trainer_process import is_launched, processes_of
 
 if TYPE_CHECKING:
     from trainer.rank_processes import Party
@@ -108,7 +108,7 @@ def _train_to_its_end(folder: RunsFolder, run_id: int) -> int:
     processes = 1
     if not is_launched():
         with RunLogReader(folder.run_log) as reader:
-            processes = load_config(reader.run(run_id).config).processes
+            processes = processes_of(reader.run(run_id))
     rank = (sys.executable, "-m", "trainer", "execute", str(run_id), "--runs", str(folder.root))
     return _train_together(folder, lambda party: run_id, processes=processes, command=rank)
 
