@@ -226,6 +226,8 @@ def _loader(
         collate_fn=collate_fn,
         num_workers=config.workers,
         multiprocessing_context=_WORKERS if config.workers else None,
+        # Then copies to the GPU run beside its work.
+        pin_memory=config.device != "cpu" and torch.cuda.is_available(),
         # A loader draws a seed for its workers; from torch's own generator, a resumed epoch,
         # which makes one loader more, would go on with other numbers.
         generator=torch.Generator(),
