@@ -129,6 +129,14 @@ def test_the_losses_are_torchvisions() -> None:
     torch.testing.assert_close(losses["classifier"], expected["loss_classifier"])
     torch.testing.assert_close(losses["box"], expected["loss_box_reg"])
     torch.testing.assert_close(losses["mask"], expected["loss_mask"])
+    sum(expected.values()).backward()
+    sum(losses.values()).backward()
+    of_boxes = theirs.box_predictor.bbox_pred.weight.grad
+    assert of_boxes is not None
+    torch.testing.assert_close(ours.box.predictor.regress.weight.grad, of_boxes[4:])
+    of_masks = theirs.mask_predictor.mask_fcn_logits.weight.grad
+    assert of_masks is not None
+    torch.testing.assert_close(ours.mask.predictor.weight.grad, of_masks[1:, :, 0, 0])
 
 
 def test_the_detections_are_torchvisions() -> None:
