@@ -70,6 +70,7 @@ class FirstRankLifelines:
         store.set(_ADDRESS, json.dumps(address))
         self._how_ended = how_ended
         self._connections: list[Connection[Any, Any]] = []
+        self._who: dict[int, str] = {}  # process and machine of a rank
         self._death: Death | None = None
         self._died = threading.Event()
         self._noticed = threading.Event()
@@ -94,6 +95,8 @@ class FirstRankLifelines:
         if self._closing or self._died.is_set():
             return
         how = words or self._how_ended(rank) or _SILENT
+        if not is_own and rank in self._who:
+            how = f"({self._who[rank]}) {how}"
         if self._death is None:
             self._death = Death(rank, how, is_own)
         self._died.set()
@@ -120,10 +123,11 @@ class FirstRankLifelines:
             threading.Thread(target=self._follow, args=(connection,), daemon=True).start()
 
     def _follow(self, connection: Connection[Any, Any]) -> None:
-        rank, who = -1, ""
+        rank = -1
         for message in _messages(connection):
             if "rank" in message:
-                rank, who = message["rank"], message["who"]
+                rank = message["rank"]
+                self._who[rank] = message["who"]
             elif "use" in message:
                 self.uses[rank] = message["use"]
             elif "failed" in message:
@@ -131,8 +135,7 @@ class FirstRankLifelines:
                 return
             elif "bye" in message:
                 return
-        how = self._how_ended(rank) or _SILENT
-        self.died(rank, f"({who}) {how}")
+        self.died(rank, None)
 
 
 class OtherRankLifeline:
