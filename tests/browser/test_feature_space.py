@@ -113,6 +113,8 @@ def test_epochs_pins_colours_and_chosen_points(
     expect(search).to_have_attribute("aria-invalid", "true")
     for pin in page.locator(".fasa-pinned-class").all_inner_texts():
         page.get_by_role("button", name=f"Unpin {pin.split()[0]}").click()
+    # The address has it: what is chosen before that tells the server of the pins as they were.
+    page.wait_for_function("new URLSearchParams(location.search).get('pin') === ''")
     expect(page.locator(".fasa-pinned-class")).to_have_count(0)
     search.fill(names[5])
     of_class = int((run.class_of == 5).sum()) + 3
