@@ -82,6 +82,7 @@ def our_step(config: RunConfig, model: FASAMaskRCNN, size: Size, device: torch.d
         optimizers=build_optimizers(config, model, model.classifiers),
         gradient_clip=config.gradient_clip,
         device=device,
+        precision=config.precision,
     )
     return lambda number: train(batches[number], step=number)
 
