@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     """What to measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=480, help="shorter side of the input, pixels")
-    parser.add_argument("--steps", type=int, default=8, help="for each number of workers")
+    parser.add_argument("--steps", type=int, default=5, help="for each number of workers")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     return parser.parse_args()
