@@ -15,15 +15,20 @@ TOO_MANY = f"At most {MOST_PINS} classes can be pinned: unpin one first."
 
 
 class Pins:
-    """The pinned classes of one run, kept in the session and in the address."""
+    """The pinned classes of one run, kept in the session and in the address.
+
+    The field that chooses them by name is not where they are kept: a browser that has not heard yet
+    that a table unpinned a class sends the field as it was with the next thing it says. So there is
+    a new field whenever they change elsewhere, and what still comes of the old one is left.
+    """
 
     def __init__(self, run: Run, categories: Sequence[CategoryRow]) -> None:
         self.labels = class_charts.class_labels(categories)
         self.key = f"pin-{run.id}"
-        self._kept = f"kept-pin-{run.id}"  # a widget's state ends with its page, this does not
+        self._fields = f"pin-fields-{run.id}"  # how many fields there were before this one
         self._first = [self.labels[index] for index in class_charts.first_pins(categories)]
         if self.labels and self.key not in st.session_state:
-            asked = st.query_params.get_all("pin") or st.session_state.get(self._kept, [])
+            asked = st.query_params.get_all("pin")
             known = [name for name in dict.fromkeys(asked) if name in self.labels]
             st.session_state[self.key] = known[:MOST_PINS] if asked else self._first
 
@@ -32,8 +37,11 @@ class Pins:
         names, field = st.columns([2, 1], gap="small")
         with names:
             if self.labels:
-                st.multiselect(
-                    "pinned classes", self.labels, key=self.key, max_selections=MOST_PINS,
+                place = f"{self.key}-field-{st.session_state.get(self._fields, 0)}"
+                if place not in st.session_state:
+                    st.session_state[place] = st.session_state[self.key]
+                st.session_state[self.key] = st.multiselect(
+                    "pinned classes", self.labels, key=place, max_selections=MOST_PINS,
                     placeholder="find classes by name",
                 )  # fmt: skip
                 self.to_address()
@@ -62,7 +70,7 @@ class Pins:
             pinned.append(label)
         else:
             st.toast(TOO_MANY)
-        st.session_state[self.key] = pinned
+        self._pin(pinned)
 
     def put(self, wanted: object) -> bool:
         """Pin these classes and no other, by the indices that a browser sent: material to check.
@@ -78,19 +86,24 @@ class Pins:
         if len(pinned) > MOST_PINS:
             st.toast(TOO_MANY)
         before = st.session_state.get(self.key, [])
-        st.session_state[self.key] = pinned[:MOST_PINS]
-        return bool(before != pinned[:MOST_PINS])
+        if before == pinned[:MOST_PINS]:
+            return False
+        self._pin(pinned[:MOST_PINS])
+        return True
 
     def to_address(self) -> None:
-        """Keep the pins for other pages, and in the address unless they are the usual ones."""
+        """Keep the pins in the address unless they are the usual ones."""
         if not self.labels:
             return
         pinned: list[str] = st.session_state[self.key]
-        st.session_state[self._kept] = pinned or [""]
         if pinned != self._first:
             st.query_params["pin"] = pinned or [""]  # "" says: none, on purpose
         elif "pin" in st.query_params:
             del st.query_params["pin"]
+
+    def _pin(self, pinned: list[str]) -> None:
+        st.session_state[self.key] = pinned
+        st.session_state[self._fields] = st.session_state.get(self._fields, 0) + 1
 
 
 def field_label(name: str) -> str:

@@ -75,10 +75,10 @@ def test_live_page_of_a_run_has_all_charts_and_pins_the_middle_classes(runs: Pat
     page = open_page("pages/live.py", run="1")
     assert parts(page) == FULL
     pinned = mounted(page)[PINNED]["spec"]
-    assert [line["name"] for line in pinned["lines"]] == page.multiselect(key="pin-1").value
+    assert [line["name"] for line in pinned["lines"]] == page.multiselect[0].value
     assert len(pinned["lines"]) == 3
     assert mounted(page)[CLASSES]["view"]["pins"] == [
-        run.names().index(name) for name in page.multiselect(key="pin-1").value
+        run.names().index(name) for name in page.multiselect[0].value
     ]
 
 
@@ -92,7 +92,7 @@ def test_pins_field_and_axes_come_from_the_address_and_go_there(runs: Path) -> N
     wanted = f"classes:score:{names.index('tiger')},{names.index('owl')}"
     assert spec["lines"][0]["want"] == wanted
     assert {data["view"]["x"] for data in mounted(page) if data["kind"] == "chart"} == {"step"}
-    page.multiselect(key="pin-1").select("goat").run()
+    page.multiselect[0].select("goat").run()
     assert page.query_params["pin"] == ["tiger", "owl", "goat"]
 
 
@@ -106,11 +106,11 @@ def test_unknown_names_in_the_address_are_left_out(runs: Path) -> None:
 def test_no_pins_on_purpose_stay_none(runs: Path) -> None:
     SyntheticRun(runs, classes=60).start()
     page = open_page("pages/live.py", run="1")
-    for name in list(page.multiselect(key="pin-1").value):
-        page.multiselect(key="pin-1").unselect(name).run()
+    for name in list(page.multiselect[0].value):
+        page.multiselect[0].unselect(name).run()
     assert page.query_params["pin"] == ""
     again = open_page("pages/live.py", run="1", pin=[""])
-    assert again.multiselect(key="pin-1").value == []
+    assert again.multiselect[0].value == []
     assert "No class is pinned" in mounted(again)[PINNED]["spec"]["empty"]
 
 
@@ -135,5 +135,5 @@ def test_without_a_choice_the_newest_training_run_is_shown(runs: Path) -> None:
 def test_1203_classes_are_not_shipped_with_the_page(runs: Path) -> None:
     SyntheticRun(runs, classes=1203, epochs=1, steps_per_epoch=2).start()
     page = open_page("pages/live.py")
-    assert len(page.multiselect(key="pin-1").options) == 1203
+    assert len(page.multiselect[0].options) == 1203
     assert all(len(json.dumps(data)) < 6000 for data in mounted(page))

@@ -91,8 +91,12 @@ def pin_a_class_by_name_and_reload(page: Page, name: str) -> None:
     page.keyboard.press("Escape")  # only now: the open list may be drawn anew until then
     for _ in range(2):  # as chosen, and again from the same link
         page.locator(plot(page, "pinned")).scroll_into_view_if_needed()
+        page.wait_for_function(
+            "([selector, name]) => document.querySelector(selector)?.data"
+            "?.some((trace) => trace.name === name)",
+            arg=[plot(page, "pinned"), name],
+        )
         wait_for_points(page, "pinned", 1)
-        assert name in figure(page, "pinned")["names"]
         page.reload()
 
 
