@@ -8,6 +8,7 @@ from torch import nn
 
 from trainer.acceleration import accelerate
 from trainer.config import ConfigError, RunConfig, load_config
+from trainer.mixed_precision import GradientScale, forward_pass
 from trainer.model import FASAMaskRCNN, build_model
 from trainer.schedule import build_optimizers
 from trainer.training_step import Batch, TrainingStep
@@ -87,6 +88,40 @@ def test_weights_prior_and_boxes_stay_in_float32(precision: str) -> None:
     assert int(model.fasa.n_seen[2]) > 0
     kept = [*model.parameters(), *model.fasa.prior.buffers()]
     assert {value.dtype for value in kept} <= {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_anchors_and_scores_are_those_of_float32(precision: str) -> None:
+    """In a validation pass too; bfloat16 would move anchors at 500 px by 2."""
+    config = _config(precision=precision, image_min_size=320, image_max_size=533)
+    model, _ = _step(config)
+    seen: dict[str, list[torch.Tensor]] = {"anchors": [], "logits": []}
+    model.rpn.anchor_generator.register_forward_hook(
+        lambda module, given, result: seen["anchors"].append(result[0])
+    )
+    model.classifier.register_forward_hook(
+        lambda module, given, result: seen["logits"].append(result)
+    )
+    images, targets = [torch.rand(3, 320, 533)], _batch()[1]
+    for kind in (precision, "float32"):
+        with forward_pass(kind, CPU):  # type: ignore[arg-type]
+            loss_sum, _ = model.eval().validation_losses(images, targets)
+    assert loss_sum.isfinite().all()
+    assert torch.equal(*seen["anchors"])
+    assert {logits.dtype for logits in seen["logits"]} == {torch.float32}
+
+
+def test_a_rank_without_an_image_takes_part_in_the_first_step() -> None:
+    """After a resume, say: it computes no loss, and gets its gradients from the others."""
+    weight = nn.Parameter(torch.ones(1))
+    weight.grad = torch.ones(1)
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.SGD([weight], lr=1.0)]
+    scale = GradientScale("float16", CPU)
+    scale.load_state({**scale.state(), "scale": 4.0})
+    scale.unscale(optimizers)
+    scale.step(optimizers)
+    assert float(weight.detach()) == 0.75
+    assert scale.state()["scale"] == 4.0
 
 
 def test_gradients_out_of_float16s_range_halve_the_scale_and_move_nothing() -> None:

@@ -130,6 +130,12 @@ class BoxStage(nn.Module):
         result: Tensor = self.head(self.roi_pool(maps, boxes, image_shapes)).float()
         return result
 
+    def logits(self, features: Tensor) -> Tensor:
+        """[N, K] of features [N, d], in float32 whatever the precision of the rest."""
+        with in_float32(features):
+            result: Tensor = self.classifier(features)
+        return result
+
     def losses(self, features: Tensor, rois: SampledRoIs) -> dict[str, Tensor]:
         """The losses "classifier", "box" and, with FASA, "virtual" of RoIs with features [N, d].
 
@@ -141,7 +147,7 @@ class BoxStage(nn.Module):
         return losses
 
     def _classification_losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        logits = self.classifier(features)
+        logits = self.logits(features)
         real = self.cls_loss(logits, labels)
         detached = logits.detach()
         self.statistics.add(
@@ -173,7 +179,7 @@ class BoxStage(nn.Module):
             [N] int64 the class of the highest score, C for background, and [N] the
             classification loss.
         """
-        logits = self.classifier(features)
+        logits = self.logits(features)
         best = self.cls_loss.scores(logits).argmax(dim=1)  # background first
         return (best - 1) % (self.num_classes + 1), self.cls_loss.per_sample(logits, labels)
 
@@ -188,7 +194,7 @@ class BoxStage(nn.Module):
         Returns:
             [C + 1] float64 loss sums and [C + 1] int64 RoI counts; the last entry is background.
         """
-        losses = self.cls_loss.per_sample(self.classifier(features), labels)
+        losses = self.cls_loss.per_sample(self.logits(features), labels)
         loss_sum = torch.zeros(self.num_classes + 1, dtype=torch.float64, device=losses.device)
         loss_sum.index_add_(0, labels, losses.double())
         return loss_sum, torch.bincount(labels, minlength=self.num_classes + 1)

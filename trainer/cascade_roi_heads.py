@@ -21,7 +21,6 @@ from torchvision.ops import clip_boxes_to_image
 from trainer.box_stage import BoxStage, image_seeds
 from trainer.detection_selection import DetectionLimits
 from trainer.mask_branch import MaskBranch
-from trainer.mixed_precision import in_float32
 from trainer.roi_heads import FASARoIHeads
 from trainer.roi_sampling import SampledRoIs
 
@@ -177,8 +176,7 @@ class CascadeRoIHeads(FASARoIHeads):
         logits = []
         for stage in self.stages:
             box_features = stage.features(features, proposals, image_shapes)
-            with in_float32(box_features):
-                logits.append(stage.classifier(box_features))
+            logits.append(stage.logits(box_features))
             if len(logits) < len(self.stages):
                 proposals = _refined(stage, box_features, proposals, image_shapes)
         scores = self.stages[-1].cls_loss.scores(torch.stack(logits).mean(dim=0))
@@ -200,7 +198,7 @@ def _refined(
     """
     rows = torch.zeros(len(features), dtype=torch.int64, device=features.device)
     if stage.predictor.num_boxes > 1:
-        rows = stage.cls_loss.scores(stage.classifier(features))[:, 1:].argmax(dim=1)
+        rows = stage.cls_loss.scores(stage.logits(features))[:, 1:].argmax(dim=1)
         if labels is not None:
             rows = torch.where(labels < stage.num_classes, labels, rows)
     all_rois = torch.arange(len(features), device=features.device)

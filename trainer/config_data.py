@@ -29,8 +29,8 @@ class RunAndData(BaseModel):
         "are GPUs; torchrun overrules it", unit="processes", le=1024,
     )  # fmt: skip
     precision: Literal["float32", "bfloat16", "float16"] = knob(
-        "float32", "Run", "numbers of a step's forward pass; the shorter ones are automatic mixed "
-        "precision: weights, prior and losses stay float32",
+        "float32", "Run", "numbers of forward passes in training, validation and tests; the "
+        "shorter ones are automatic mixed precision: weights, prior and losses stay float32",
     )  # fmt: skip
     channels_last: bool = knob(
         False, "Run", "keep maps with their channels innermost, which convolutions are faster on"

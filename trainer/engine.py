@@ -24,6 +24,7 @@ from trainer.distributed import ALONE, Ranks
 from trainer.evaluation import EvaluationResult
 from trainer.feature_probe import FeatureProbe
 from trainer.knobs import Knobs
+from trainer.mixed_precision import forward_pass
 from trainer.predictions import PredictionGallery
 from trainer.rank_state import adapt_probabilities, join_counts
 from trainer.recorder import Recorder
@@ -278,10 +279,11 @@ class Trainer:
             self._listen()
             self._progress("validation")
             if batch[0]:
-                batch_sum, batch_count = self.model.validation_losses(
-                    *to_device(batch, self.device),
-                    same_rois=self.config.validation_pipeline == "test",
-                )
+                with forward_pass(self.config.precision, self.device):
+                    batch_sum, batch_count = self.model.validation_losses(
+                        *to_device(batch, self.device),
+                        same_rois=self.config.validation_pipeline == "test",
+                    )
                 loss_sum += batch_sum
                 count += batch_count
             self.console.advance(total=len(loader))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
+import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
@@ -35,6 +36,14 @@ _BOX_BINS = 7
 _MASK_BINS = 14
 
 
+class _Anchors(AnchorGenerator):
+    """torchvision's, in float32 whatever the maps are in: bfloat16 rounds large places to 8 px."""
+
+    def set_cell_anchors(self, dtype: torch.dtype, device: torch.device) -> None:
+        """The anchors of one place, which all others are moved from."""
+        super().set_cell_anchors(torch.float32, device)
+
+
 class _ProposalHead(RPNHead):
     """torchvision's; with mixed precision too, boxes are computed in float32 from what it gives."""
 
@@ -47,7 +56,7 @@ class _ProposalHead(RPNHead):
 def build_rpn(config: RunConfig) -> RegionProposalNetwork:
     """torchvision's region proposal network on as many levels as there are anchor sizes."""
     sizes = tuple((size,) for size in config.anchor_sizes)
-    anchors = AnchorGenerator(sizes, (_ASPECT_RATIOS,) * len(sizes))
+    anchors = _Anchors(sizes, (_ASPECT_RATIOS,) * len(sizes))
     return RegionProposalNetwork(
         anchors,
         _ProposalHead(config.fpn_channels, len(_ASPECT_RATIOS)),

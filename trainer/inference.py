@@ -16,7 +16,7 @@ from trainer.detections import DetectionCollector, Detections
 from trainer.distributed import ALONE, Ranks
 from trainer.evaluation import EvaluationResult, evaluate_detections
 from trainer.mask_pasting import RunLengths, mask_run_lengths
-from trainer.mixed_precision import MixedPrecision
+from trainer.mixed_precision import forward_pass
 from trainer.model import FASAMaskRCNN
 from trainer.training_data import TrainingData, evaluation_loader
 
@@ -65,11 +65,10 @@ def predict(
     """
     model.eval()
     loader = evaluation_loader(config, test, ranks=ranks)
-    precision = MixedPrecision(config.precision, device)
     for images, image_ids in loader:
         found = []
         if images:  # the last batch may have fewer images than there are ranks
-            with precision.forward():
+            with forward_pass(config.precision, device):
                 found = model([as_input(image.to(device)) for image in images])
         for image, image_id, result in zip(images, image_ids, found, strict=True):
             boxes = result["boxes"].cpu()

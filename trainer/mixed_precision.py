@@ -1,7 +1,7 @@
-"""Mixed precision: a step's convolutions and fully connected layers in 16 bits.
+"""Mixed precision: convolutions and fully connected layers in 16 bits, in training and tests.
 
-What boxes are computed from, every loss, the priors and FASA stay in float32: 16 bits hold the
-coordinates of a large image only to whole pixels.
+Anchors and all boxes, the classifier, every loss, the priors and FASA stay in float32: bfloat16
+holds the coordinates of a large image to 8 pixels, float16 to one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,15 @@ from torch import Tensor
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-class MixedPrecision:
-    """The forward pass of a step in 16 bits where that is enough, and its gradients kept in range.
+def forward_pass(precision: Precision, device: torch.device) -> torch.autocast:
+    """The context of a forward pass on `device`, in `precision` as in `RunConfig`."""
+    if precision == "float32":
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
+
+
+class GradientScale:
+    """Keeps the gradients of a step in the range of its precision.
 
     float16 holds no number below 6e-8, where most gradients are: the loss is multiplied by a scale
     before the backward pass, and the gradients divided by it. When one is too large for float16,
@@ -27,15 +34,9 @@ class MixedPrecision:
     """
 
     def __init__(self, precision: Precision, device: torch.device) -> None:
-        self._type = device.type
-        self._dtype: torch.dtype = getattr(torch, precision)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-
-    def forward(self) -> torch.autocast:
-        """The context of the forward pass."""
-        if self._dtype == torch.float32:
-            return torch.autocast(self._type, enabled=False)
-        return torch.autocast(self._type, dtype=self._dtype)
+        # It makes its scale when it is first used, which a rank without an image does not.
+        self._scaler.scale(torch.zeros((), device=device))
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of `loss`, times the scale."""

@@ -151,8 +151,7 @@ class FASARoIHeads(nn.Module):
             they belong to.
         """
         box_features = self.box.features(features, proposals, image_shapes)
-        with in_float32(box_features):
-            scores = self.box.cls_loss.scores(self.box.classifier(box_features))
+        scores = self.box.cls_loss.scores(self.box.logits(box_features))
         return scores[:, 1:], box_features, proposals
 
     def _decoder(self, features: Tensor, boxes: Tensor) -> BoxesOf:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.distributed import ALONE, Ranks
-from trainer.mixed_precision import MixedPrecision, Precision
+from trainer.mixed_precision import GradientScale, Precision, forward_pass
 from trainer.trainable_model import TrainableModel
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
@@ -37,7 +37,7 @@ class TrainingStep:
         optimizers: of its parameters.
         gradient_clip: bound on the norm of the gradient; 0 for none.
         device: where the model is.
-        precision: of the forward pass, see `MixedPrecision`.
+        precision: of the forward pass, as in `RunConfig`.
         ranks: that train together.
     """
 
@@ -55,7 +55,8 @@ class TrainingStep:
         self._optimizers = optimizers
         self._most = gradient_clip or math.inf
         self._device = device
-        self._mixed = MixedPrecision(precision, device)
+        self._precision: Precision = precision
+        self._scale = GradientScale(precision, device)
         self._ranks = ranks
         self._loss_names: list[str] = []
 
@@ -85,11 +86,11 @@ class TrainingStep:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the model and the optimizers."""
-        return self._mixed.state()
+        return self._scale.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave; a run of another precision begins anew."""
-        self._mixed.load_state(state)
+        self._scale.load_state(state)
 
     def _optimise(
         self, images: list[Tensor], targets: list[dict[str, Tensor]], share: float
@@ -102,21 +103,21 @@ class TrainingStep:
             optimizer.zero_grad()
         losses: dict[str, Tensor] = {}
         if images:
-            with self._mixed.forward():
+            with forward_pass(self._precision, self._device):
                 losses = self._model(images, targets)
-            self._mixed.backward(torch.stack(list(losses.values())).sum())
+            self._scale.backward(torch.stack(list(losses.values())).sum())
         else:
             self._observe_nothing()
         trainable = [p for p in self._model.parameters() if p.requires_grad]
         self._ranks.sum_gradients(trainable, share)
         losses = self._joined(losses, share)
         total = torch.stack(list(losses.values())).sum()
-        self._mixed.unscale(self._optimizers)
+        self._scale.unscale(self._optimizers)
         norm = torch.nn.utils.clip_grad_norm_(trainable, self._most)
         if bool((total + norm).isfinite()):  # a step on NaN would spoil the weights beyond rescue
-            self._mixed.step(self._optimizers)
-        elif bool(total.isfinite()) and self._mixed.can_scale_down:
-            self._mixed.leave_out()
+            self._scale.step(self._optimizers)
+        elif bool(total.isfinite()) and self._scale.can_scale_down:
+            self._scale.leave_out()
             norm = torch.zeros_like(norm)
         return {name: float(value.detach()) for name, value in losses.items()}, float(norm)
 
