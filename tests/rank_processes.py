@@ -32,11 +32,17 @@ def start_ranks(world: int, work: Callable[..., None], *arguments: Any) -> list[
             "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world,
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
         }  # fmt: skip
-        environment = {name: str(value) for name, value in launched.items()}
-        process = _context.Process(target=_rank, args=(environment, work, arguments))
-        process.start()
-        processes.append(process)
+        processes.append(start_process(launched, work, *arguments))
     return processes
+
+
+def start_process(
+    environment: dict[str, Any], work: Callable[..., None], *arguments: Any
+) -> BaseProcess:
+    """`work(*arguments)` in a process with these variables added to its environment."""
+    process = _context.Process(target=_process, args=(environment, work, arguments))
+    process.start()
+    return process
 
 
 def run_ranks(world: int, work: Callable[..., None], *arguments: Any) -> None:
@@ -47,8 +53,8 @@ def run_ranks(world: int, work: Callable[..., None], *arguments: Any) -> None:
     assert [process.exitcode for process in processes] == [0] * world
 
 
-def _rank(environment: dict[str, str], work: Callable[..., None], arguments: Any) -> None:
-    os.environ.update(environment)
+def _process(environment: dict[str, Any], work: Callable[..., None], arguments: Any) -> None:
+    os.environ.update({name: str(value) for name, value in environment.items()})
     torch.set_num_threads(1)
     try:
         work(*arguments)

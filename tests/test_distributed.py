@@ -1,5 +1,6 @@
 """What the ranks tell each other, and FASA on two of them: two real processes, joined by Gloo."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rank_processes import PATIENCE, run_ranks, start_ranks
+from rank_processes import PATIENCE, run_ranks, start_process, start_ranks
 from torch import Tensor, nn
 
 from fasa_core.fasa import FASA
@@ -230,6 +231,27 @@ def test_what_a_failing_rank_says_is_the_reason_and_nobody_hangs(tmp_path: Path)
     status, words = (tmp_path / "0").read_text().splitlines()
     assert status == "failed"
     assert words == "Rank 1 failed: MemoryError: no memory left."
+
+
+def lose_a_child(folder: Path) -> None:
+    """A first rank that starts another one, which ends before the two have met."""
+    command = [sys.executable, "-c", "raise SystemExit('no such module')"]
+    with joined(2, command, note=lambda d: _write(folder / "note", f"{d.status}: {d}")):
+        _write(folder / "met", "")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def test_a_rank_that_dies_before_all_have_met_ends_the_run(tmp_path: Path) -> None:
+    """Nothing waits for it until the ranks' meeting times out, after half an hour."""
+    process = start_process({}, lose_a_child, tmp_path)
+    process.join(PATIENCE)
+    assert process.exitcode == 1
+    note = (tmp_path / "note").read_text()
+    assert note == "crashed: Rank 1 ended with exit code 1: no such module."
+    assert not (tmp_path / "met").exists()
 
 
 def test_a_first_rank_that_fails_lets_nobody_wait(tmp_path: Path) -> None:

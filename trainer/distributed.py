@@ -75,6 +75,14 @@ class Ranks:
             share: of this rank in the loss of the joined batch; all ranks' make 1.
         """
 
+    def sum_shares(self, tensors: Sequence[Tensor], share: float) -> None:
+        """Set float tensors, of one dtype, to the sum over the ranks of `share` times their own.
+
+        Args:
+            tensors: the same on every rank, but for their values.
+            share: see `sum_gradients`.
+        """
+
     def make_equal(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors by those of the first rank."""
 
@@ -116,7 +124,7 @@ class ProcessGroup(Ranks):
     def sum(self, values: Tensor) -> Tensor:
         """See `Ranks`."""
         total = values.detach().clone()
-        with _together():
+        with together():
             group.all_reduce(total)
         return total
 
@@ -124,7 +132,7 @@ class ProcessGroup(Ranks):
         """See `Ranks`."""
         own = torch.tensor([len(rows)])
         sizes = [torch.zeros_like(own) for _ in range(self.world)]
-        with _together():
+        with together():
             group.all_gather(sizes, own)
         lengths = [int(size) for size in sizes]
         most = max(lengths)
@@ -133,57 +141,67 @@ class ProcessGroup(Ranks):
         padded = rows.new_zeros(most, *rows.shape[1:])
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in range(self.world)]
-        with _together():
+        with together():
             group.all_gather(parts, padded)
         return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter], share: float) -> None:
-        """See `Ranks`. One message: all gradients lie in one vector while they travel."""
-        trained = list(parameters)
-        for parameter in trained:
+        """See `Ranks`."""
+        gradients = []
+        for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        flat = torch.cat([p.grad.reshape(-1) for p in trained if p.grad is not None])
-        with _together():
+            gradients.append(parameter.grad)
+        self.sum_shares(gradients, share)
+
+    def sum_shares(self, tensors: Sequence[Tensor], share: float) -> None:
+        """See `Ranks`. One message: all tensors lie in one vector while they travel."""
+        if not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with together():
             group.all_reduce(flat.mul_(share))
-        parts = flat.split([parameter.numel() for parameter in trained])  # type: ignore[no-untyped-call]
-        for parameter, part in zip(trained, parts, strict=True):
-            assert parameter.grad is not None
-            parameter.grad.copy_(part.view_as(parameter.grad))
+        parts = flat.split([tensor.numel() for tensor in tensors])  # type: ignore[no-untyped-call]
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
 
     def make_equal(self, tensors: Iterable[Tensor]) -> None:
         """See `Ranks`."""
         for tensor in tensors:
             whole = tensor.detach().contiguous()
-            with _together():
+            with together():
                 group.broadcast(whole, src=0)
             tensor.detach().copy_(whole)
 
     def broadcast(self, value: T) -> T:
         """See `Ranks`."""
         box = [value]
-        with _together():
+        with together():
             group.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     def gather_objects(self, value: T) -> list[T]:
         """See `Ranks`."""
         found: list[T] = [value] * self.world
-        with _together():
+        with together():
             group.all_gather_object(found, value)
         return found
 
     def collect(self, value: T) -> list[T]:
         """See `Ranks`."""
         found: list[T] | None = [value] * self.world if self.is_first else None
-        with _together():
+        with together():
             group.gather_object(value, found, dst=0)
         return found or []
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """A collective operation of torch.distributed, whose errors are of many kinds."""
+def together() -> Iterator[None]:
+    """A collective operation of torch.distributed, whose errors are of many kinds.
+
+    Raises:
+        RankLost: in their place.
+    """
     try:
         yield
     except torch.OutOfMemoryError:

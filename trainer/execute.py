@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,7 @@ from trainer.model import FASAMaskRCNN, build_model
 from trainer.predictions import PredictionGallery
 from trainer.process_identity import process_identity
 from trainer.rank_device import seed_rank, use_device
-from trainer.rank_processes import ONE, Party, words_of
+from trainer.rank_processes import ONE, Party
 from trainer.recorder import Recorder
 from trainer.resources import ResourceMonitor
 from trainer.run_log.commands import set_process, set_status
@@ -85,7 +84,7 @@ def _lead(folder: RunsFolder, run_id: int, party: Party) -> str:
     identity = process_identity(os.getpid())
     set_process(folder.run_log, run_id, process_id=os.getpid(), process_identity=identity)
     if party.lifelines is not None:
-        party.lifelines.if_hung(partial(_end_hung, folder, run_id))
+        party.lifelines.note = partial(note_death, folder, run_id)
     with (
         RunLogWriter(folder.run_log, run_id) as writer,
         Console() as console,
@@ -151,12 +150,9 @@ def _follow(folder: RunsFolder, party: Party) -> str:
     return "finished"
 
 
-def _end_hung(folder: RunsFolder, run_id: int, death: Death) -> None:
-    """End this process and its run, because it waits for a dead rank and cannot notice."""
-    status, words = words_of(death)
-    set_status(folder.run_log, run_id, status, error=words)
-    print(f"fasa: {words}", file=sys.stderr, flush=True)
-    os._exit(1)
+def note_death(folder: RunsFolder, run_id: int, death: Death) -> None:
+    """Note the end of a run by the death of a rank, where nothing else of the run can."""
+    set_status(folder.run_log, run_id, death.status, error=str(death))
 
 
 def _config(run: Run, folder: RunsFolder) -> tuple[RunConfig, str | None]:

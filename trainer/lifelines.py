@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Any
 from torch.distributed import Store  # type: ignore[attr-defined]
 
 _ADDRESS = "fasa/lifeline"  # in the store that the ranks meet through
-_GONE = 1  # exit code of a rank whose first rank is gone
+_GONE = 1  # exit code of a rank that ends because another one is gone
 _SILENT = "is gone without a word (killed by a person, or by the system for want of memory)"
 _NOTICE_SECONDS = 5.0  # the first rank's own thread gets so long to end the run, hung or not
 
@@ -41,8 +42,13 @@ class Death:
     words: str
     is_own: bool
 
+    @property
+    def status(self) -> str:
+        """How the run log is to name the end of the run."""
+        return "failed" if self.is_own else "crashed"
+
     def __str__(self) -> str:
-        return f"Rank {self.rank} {self.words}"
+        return f"Rank {self.rank} {self.words}."
 
 
 class FirstRankLifelines:
@@ -53,6 +59,12 @@ class FirstRankLifelines:
         world: number of ranks.
         host: name of this machine for the others; None when all are on it.
         how_ended: how a rank ended that said nothing, where that is known; it may take a moment.
+        note: see below.
+
+    Attributes:
+        note: called in another thread with a death when nobody asks for `death`: this process waits
+            for the dead and cannot notice. Then it ends.
+        uses: what each rank takes of its machine, as it said last.
     """
 
     def __init__(
@@ -62,26 +74,25 @@ class FirstRankLifelines:
         world: int,
         host: str | None,
         how_ended: Callable[[int], str | None] = lambda rank: None,
+        note: Callable[[Death], None] = lambda death: None,
     ) -> None:
         key = secrets.token_bytes(32)
-        self._listener = Listener(("127.0.0.1" if host is None else "", 0), authkey=key)
+        self._listener = Listener(
+            ("127.0.0.1" if host is None else "", 0), backlog=world, authkey=key
+        )
         port = self._listener.address[1]
         address = {"host": host or "127.0.0.1", "port": port, "key": key.hex()}
         store.set(_ADDRESS, json.dumps(address))
         self._how_ended = how_ended
+        self.note = note
         self._connections: list[Connection[Any, Any]] = []
         self._who: dict[int, str] = {}  # process and machine of a rank
         self._death: Death | None = None
         self._died = threading.Event()
         self._noticed = threading.Event()
         self._closing = False
-        self._on_hung: Callable[[Death], None] = lambda death: None
         self.uses: dict[int, Mapping[str, float]] = {}
         threading.Thread(target=self._accept, args=(world - 1,), daemon=True).start()
-
-    def if_hung(self, end: Callable[[Death], None]) -> None:
-        """Have `end` called, in another thread, when a rank died and nobody asks for `death`."""
-        self._on_hung = end
 
     def death(self, seconds: float = 0.0) -> Death | None:
         """The first rank that died, if one does within `seconds`; it counts as noticed."""
@@ -101,7 +112,7 @@ class FirstRankLifelines:
             self._death = Death(rank, how, is_own)
         self._died.set()
         if not self._noticed.wait(_NOTICE_SECONDS):
-            self._on_hung(self._death)
+            self._end(self._death)
 
     def close(self, *, is_over: bool) -> None:
         """Let the others go when the run is over; else they end at once."""
@@ -115,12 +126,19 @@ class FirstRankLifelines:
         while len(self._connections) < count:
             try:
                 connection = self._listener.accept()
-            except (AuthenticationError, EOFError, ConnectionError):
-                continue  # a stranger
-            except OSError:  # closed
-                return
+            except (AuthenticationError, EOFError, OSError):
+                if self._closing:
+                    return
+                continue  # a stranger, who may say anything
             self._connections.append(connection)
             threading.Thread(target=self._follow, args=(connection,), daemon=True).start()
+
+    def _end(self, death: Death) -> None:
+        try:
+            self.note(death)
+        finally:
+            print(f"fasa: {death}", file=sys.stderr, flush=True)
+            os._exit(_GONE)
 
     def _follow(self, connection: Connection[Any, Any]) -> None:
         rank = -1

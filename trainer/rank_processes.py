@@ -14,16 +14,26 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as group
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from trainer.distributed import ALONE, FIRST_RANK, TIMEOUT, ProcessGroup, RankLost, Ranks
+from trainer.distributed import (
+    ALONE,
+    FIRST_RANK,
+    TIMEOUT,
+    ProcessGroup,
+    RankLost,
+    Ranks,
+    together,
+)
 from trainer.lifelines import Death, FirstRankLifelines, OtherRankLifeline
 from trainer.trainer_process import ended_by_signal, is_launched
 
 _HERE = "127.0.0.1"
+_STORE_TIMEOUT = timedelta(seconds=60)  # the first rank's is there before a child starts
 _END_SECONDS = 10.0  # a child's process gets so long to end by itself
 _CODE_SECONDS = 2.0  # the exit code of a dead child comes within that
 _VERDICT_SECONDS = 5.0  # from a failed collective operation to the word of who is gone
@@ -58,19 +68,20 @@ class Party:
         death = None if self.lifelines is None else self.lifelines.death(_VERDICT_SECONDS)
         if death is None:
             return "crashed", f"A rank does not answer ({error})."
-        return words_of(death)
+        return death.status, str(death)
 
 
 ONE = Party()
 
 
-def words_of(death: Death) -> tuple[str, str]:
-    """The status of a run whose rank died, and why in one sentence."""
-    return "failed" if death.is_own else "crashed", f"{death}."
+def _unnoted(death: Death) -> None:
+    """Nothing is known yet that a death could be noted in."""
 
 
 @contextmanager
-def joined(processes: int, command: Sequence[str]) -> Iterator[Party]:
+def joined(
+    processes: int, command: Sequence[str], *, note: Callable[[Death], None] = _unnoted
+) -> Iterator[Party]:
     """The processes of a run: those that a launcher started, else `processes` started here.
 
     When the context ends by an error, another rank tells the first one why.
@@ -78,9 +89,12 @@ def joined(processes: int, command: Sequence[str]) -> Iterator[Party]:
     Args:
         processes: how many are to be started, this one included, where no launcher did.
         command: what starts another rank; it finds its number in its environment.
+        note: called on the first rank with the death of a rank that ends the run before all have
+            met; `FirstRankLifelines.note` from then on.
 
     Raises:
         OSError: the system starts no process.
+        RankLost: a rank was gone before all had met.
     """
     if is_launched():
         rank, world, local_rank, local_world = (
@@ -100,7 +114,7 @@ def joined(processes: int, command: Sequence[str]) -> Iterator[Party]:
                 yield party
         else:
             host = None if local_world == world else os.environ["MASTER_ADDR"]
-            with _first_rank(ranks, _launchers_store(), host=host) as party:
+            with _first_rank(ranks, _launchers_store(), note, host=host) as party:
                 yield party
     elif processes == 1:
         yield ONE
@@ -108,7 +122,7 @@ def joined(processes: int, command: Sequence[str]) -> Iterator[Party]:
         ranks = ProcessGroup(rank=0, world=processes, local_rank=0, local_world=processes)
         with (
             _Children(processes, command) as children,
-            _first_rank(ranks, children.store, children=children) as party,
+            _first_rank(ranks, children.store, note, children=children) as party,
         ):
             yield party
 
@@ -119,38 +133,60 @@ def _launchers_store() -> Store:
     if FIRST_RANK in os.environ:
         if os.getppid() != int(os.environ[FIRST_RANK]):
             raise RankLost("the first rank was gone before this one had started")
-        return TCPStore(address, port, is_master=False, timeout=TIMEOUT)
-    store, _, _ = next(group.rendezvous("env://", timeout=TIMEOUT))  # type: ignore[attr-defined]
-    return PrefixStore("fasa", store)
+        store = TCPStore(address, port, is_master=False, timeout=_STORE_TIMEOUT)
+        store.set_timeout(TIMEOUT)
+        return store
+    found, _, _ = next(group.rendezvous("env://", timeout=TIMEOUT))  # type: ignore[attr-defined]
+    return PrefixStore("fasa", found)
 
 
 def _join(ranks: Ranks, store: Store) -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    group.init_process_group(
-        backend,
-        store=PrefixStore("ranks", store),
-        rank=ranks.rank,
-        world_size=ranks.world,
-        timeout=TIMEOUT,
-    )
+    with together():
+        group.init_process_group(
+            backend,
+            store=PrefixStore("ranks", store),
+            rank=ranks.rank,
+            world_size=ranks.world,
+            timeout=TIMEOUT,
+        )
 
 
 @contextmanager
 def _first_rank(
-    ranks: Ranks, store: Store, *, host: str | None = None, children: _Children | None = None
+    ranks: Ranks,
+    store: Store,
+    note: Callable[[Death], None],
+    *,
+    host: str | None = None,
+    children: _Children | None = None,
 ) -> Iterator[Party]:
     how_ended: Callable[[int], str | None] = children.how_ended if children else _unknown
-    lifelines = FirstRankLifelines(store, world=ranks.world, host=host, how_ended=how_ended)
+    lifelines = FirstRankLifelines(
+        store, world=ranks.world, host=host, how_ended=how_ended, note=note
+    )
     if children is not None:
-        children.on_end = lifelines.died
+        children.follow(lifelines.died)
     try:
-        _join(ranks, store)
+        _meet(ranks, store, lifelines)
         yield Party(ranks, lifelines=lifelines)
-        group.destroy_process_group()
     except BaseException:
         lifelines.close(is_over=False)
         raise
     lifelines.close(is_over=True)
+    group.destroy_process_group()  # the others now do so too: for GPUs all have to at once
+
+
+def _meet(ranks: Ranks, store: Store, lifelines: FirstRankLifelines) -> None:
+    """Join the others; whoever is gone meanwhile is noted."""
+    try:
+        _join(ranks, store)
+    except RankLost:
+        death = lifelines.death(_VERDICT_SECONDS)
+        if death is None:
+            raise
+        lifelines.note(death)
+        raise RankLost(str(death)) from None
 
 
 @contextmanager
@@ -183,12 +219,10 @@ class _Children:
 
     Attributes:
         store: through which all ranks find each other.
-        on_end: called with rank and words in a thread when a child ended.
     """
 
     def __init__(self, world: int, command: Sequence[str]) -> None:
         self.store = TCPStore(_HERE, 0, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
-        self.on_end: Callable[[int, str], None] = lambda rank, words: None
         self._last_lines: dict[int, str] = {}
         self._processes: dict[int, subprocess.Popen[str]] = {}
         self._threads: list[threading.Thread] = []
@@ -212,11 +246,8 @@ class _Children:
                 errors="replace",
             )
             self._processes[rank] = process
-            self._threads.append(threading.Thread(target=self._follow, args=(rank,), daemon=True))
 
     def __enter__(self) -> _Children:
-        for thread in self._threads:
-            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -226,6 +257,13 @@ class _Children:
             process.kill()
         for thread in self._threads:
             thread.join(_CODE_SECONDS)
+
+    def follow(self, on_end: Callable[[int, str], None]) -> None:
+        """Pass on what they print, from now on; `on_end` gets rank and words when one ended."""
+        for rank in self._processes:
+            thread = threading.Thread(target=self._follow, args=(rank, on_end), daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def how_ended(self, rank: int) -> str | None:
         """What is known of the end of a rank that said nothing."""
@@ -237,11 +275,11 @@ class _Children:
             return ended_by_signal(-code)
         return f"ended with exit code {code}: {self._last_lines.get(rank, 'it said nothing')}"
 
-    def _follow(self, rank: int) -> None:
+    def _follow(self, rank: int, on_end: Callable[[int, str], None]) -> None:
         """Pass on what a child prints, each line with its name, until it ends."""
         output = self._processes[rank].stdout
         assert output is not None
         for line in output:
             self._last_lines[rank] = line.strip() or self._last_lines.get(rank, "")
             print(f"rank {rank}: {line}", end="", file=sys.stderr, flush=True)
-        self.on_end(rank, self.how_ended(rank) or "closed its console")
+        on_end(rank, self.how_ended(rank) or "closed its console")

@@ -110,28 +110,39 @@ def _train_to_its_end(folder: RunsFolder, run_id: int) -> int:
         with RunLogReader(folder.run_log) as reader:
             processes = processes_of(reader.run(run_id))
     rank = (sys.executable, "-m", "trainer", "execute", str(run_id), "--runs", str(folder.root))
-    return _train_together(folder, lambda party: run_id, processes=processes, command=rank)
+    return _train_together(
+        folder, lambda party: run_id, run_id=run_id, processes=processes, command=rank
+    )
 
 
 def _train_together(
     folder: RunsFolder,
     claim: Callable[[Party], int | None],
     *,
+    run_id: int | None = None,
     processes: int = 1,
     command: Sequence[str] = (),
 ) -> int:
-    """Join the ranks, and train with them the run that `claim` gives, if any."""
+    """Join the ranks, and train with them the run that `claim` gives, if any.
+
+    `run_id` is that run where it is known before: it ends too if a rank dies before all have met.
+    """
     from trainer.distributed import RankLost  # torch loads for seconds: not for `--help`
-    from trainer.execute import execute
+    from trainer.execute import execute, note_death
+    from trainer.lifelines import Death
     from trainer.rank_processes import joined
     from trainer.training_step import LossNotFinite, OutOfMemory
 
+    def note(death: Death) -> None:
+        if run_id is not None:
+            note_death(folder, run_id, death)
+
     try:  # around the ranks: they are told why one of them ends
-        with joined(processes, command) as party:
-            run_id = claim(party)
-            if run_id is None:
+        with joined(processes, command, note=note) as party:
+            claimed = claim(party)
+            if claimed is None:
                 return 0
-            return 0 if execute(folder, run_id, party=party) in _GOOD_ENDS else _FAILED
+            return 0 if execute(folder, claimed, party=party) in _GOOD_ENDS else _FAILED
     except (LossNotFinite, OutOfMemory, RankLost) as error:
         print(f"fasa: {error}", file=sys.stderr)
         return _FAILED
