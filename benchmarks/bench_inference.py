@@ -41,7 +41,7 @@ from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.detection_selection import DetectionLimits
 from trainer.mask_branch import MaskBranch, MaskPredictor
 from trainer.mask_pasting import mask_run_lengths
-from trainer.roi_heads import FASARoIHeads
+from trainer.roi_heads import FASARoIHeads, RoIStage
 from trainer.roi_sampling import RoISampler
 
 CLASSES, PROPOSALS, DETECTIONS = 1203, 1000, 300
@@ -131,7 +131,8 @@ def copied(theirs: RoIHeads) -> FASARoIHeads:
         ),
     )
     branch = MaskBranch(roi_pool=theirs.mask_roi_pool, head=nn.Identity(), predictor=mask)
-    return FASARoIHeads(box=stage, mask=branch, limits=DetectionLimits(1e-4, 0.5, DETECTIONS))
+    limits = DetectionLimits(1e-4, 0.5, DETECTIONS)
+    return FASARoIHeads(stages=[RoIStage(box=stage, mask=branch)], limits=limits)
 
 
 @torch.no_grad()

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.cascade_roi_heads import CascadeRoIHeads
 from trainer.config import load_config
 from trainer.heads import build_roi_heads
+from trainer.roi_heads import FASARoIHeads
 
 CLASSES = 3
 SHAPES = [(96, 128)]
@@ -17,12 +17,10 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def small_cascade(**values: Any) -> CascadeRoIHeads:
+def small_cascade(**values: Any) -> FASARoIHeads:
     torch.manual_seed(0)
     config = load_config({**SMALL, **values})
-    heads = build_roi_heads(config, class_counts=[30, 10, 2])
-    assert isinstance(heads, CascadeRoIHeads)
-    return heads
+    return build_roi_heads(config, class_counts=[30, 10, 2])
 
 
 def maps(seed: int = 0) -> dict[str, Tensor]:

@@ -9,7 +9,8 @@ from cascade_builders import CLASSES, SHAPES, maps, small_cascade, target, wider
 from torch import Tensor, nn
 
 from trainer.box_stage import BoxStage
-from trainer.cascade_roi_heads import CASCADE, CascadeRoIHeads
+from trainer.cascade_stages import CASCADE
+from trainer.roi_heads import FASARoIHeads
 
 
 def zero(*modules: nn.Module) -> None:
@@ -26,14 +27,14 @@ def give(stage: BoxStage, *, offsets: list[float], logits: list[float]) -> None:
         stage.classifier.bias.copy_(torch.tensor(logits))  # type: ignore[operator]
 
 
-def still(heads: CascadeRoIHeads) -> CascadeRoIHeads:
+def still(heads: FASARoIHeads) -> FASARoIHeads:
     """No stage moves a box."""
     for stage in heads.stages:
         zero(stage.predictor.regress)
     return heads
 
 
-def labels_seen(heads: CascadeRoIHeads) -> list[list[int]]:
+def labels_seen(heads: FASARoIHeads) -> list[list[int]]:
     """Filled by the next forward pass: the labels that each stage's statistics are given."""
     seen: list[list[int]] = []
     for stage in heads.stages:

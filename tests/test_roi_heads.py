@@ -15,7 +15,7 @@ from trainer.box_stage import BoxPredictor, BoxStage
 from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.detection_selection import DetectionLimits
 from trainer.mask_branch import MaskBranch, MaskPredictor
-from trainer.roi_heads import FASARoIHeads
+from trainer.roi_heads import FASARoIHeads, RoIStage
 from trainer.roi_sampling import RoISampler
 
 CLASSES, CHANNELS, DIM = 5, 8, 16
@@ -57,7 +57,9 @@ def _ours(parts: dict[str, Any], *, agnostic: bool, fasa: FASA | None = None) ->
         head=parts["mask_head"],
         predictor=MaskPredictor(CHANNELS, CHANNELS, masks),
     )
-    return FASARoIHeads(box=box, mask=mask, limits=DetectionLimits(0.05, 0.5, 20))
+    return FASARoIHeads(
+        stages=[RoIStage(box=box, mask=mask)], limits=DetectionLimits(0.05, 0.5, 20)
+    )
 
 
 def _pair() -> tuple[RoIHeads, FASARoIHeads]:

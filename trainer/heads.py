@@ -22,13 +22,13 @@ from fasa_core.fasa import FASA
 from fasa_core.options import FASAOptions
 from trainer.backbones import LEVELS, STRIDES
 from trainer.box_stage import BoxPredictor, BoxStage
-from trainer.cascade_roi_heads import CASCADE, CascadeRoIHeads, CascadeStage, StageSettings
+from trainer.cascade_stages import CASCADE, StageSettings
 from trainer.classification_losses import SoftmaxCrossEntropy
 from trainer.config import RunConfig
 from trainer.detection_selection import DetectionLimits
 from trainer.distributed import ALONE, Ranks
 from trainer.mask_branch import MaskBranch, MaskPredictor
-from trainer.roi_heads import FASARoIHeads
+from trainer.roi_heads import FASARoIHeads, RoIStage
 from trainer.roi_sampling import RoISampler
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
@@ -83,18 +83,15 @@ def build_roi_heads(
         class_counts: [C] training instances of each class.
         ranks: that train together.
     """
-    is_cascade = config.detector == "cascade_mask_rcnn"
-    first, *later = [
-        _build_stage(config, settings, number, class_counts, ranks)
-        for number, settings in enumerate(CASCADE if is_cascade else CASCADE[:1])
+    settings = CASCADE if config.detector == "cascade_mask_rcnn" else CASCADE[:1]
+    stages = [
+        _build_stage(config, own, number, class_counts, ranks)
+        for number, own in enumerate(settings)
     ]
     limits = DetectionLimits(
         config.score_threshold, config.nms_threshold, config.detections_per_image
     )
-    if not is_cascade:
-        return FASARoIHeads(box=first.box, mask=first.mask, limits=limits)
-    weights = [settings.loss_weight for settings in CASCADE]
-    return CascadeRoIHeads(first=first, later=later, loss_weights=weights, limits=limits)
+    return FASARoIHeads(stages=stages, limits=limits)
 
 
 def build_fasa(
@@ -131,7 +128,7 @@ def _build_stage(
     number: int,
     class_counts: Sequence[int],
     ranks: Ranks,
-) -> CascadeStage:
+) -> RoIStage:
     num_classes = len(class_counts)
     cls_loss = SoftmaxCrossEntropy()
     box_predictor = BoxPredictor(
@@ -168,7 +165,7 @@ def _build_stage(
         ),
         predictor=mask_predictor,
     )
-    return CascadeStage(box=box, mask=mask)
+    return RoIStage(box=box, mask=mask, loss_weight=settings.loss_weight)
 
 
 def _roi_pool(config: RunConfig, bins: int) -> MultiScaleRoIAlign:
