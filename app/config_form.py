@@ -154,10 +154,10 @@ class _Form:
             refused = sum(knob.name in self._problems for knob in members)
             counts = [f"{changed} changed"] * bool(changed) + [f"{refused} refused"] * bool(refused)
             label = " · ".join([group, *counts])
-            # As it was when the form was opened: a group does not shut when its last edit goes.
-            is_open = st.session_state.setdefault(
-                f"{self._key}-open-{group}", group == OPEN_GROUP or bool(changed)
-            )
+            # Once open it stays so: a group does not shut when its last edit or refusal goes.
+            place = f"{self._key}-open-{group}"
+            is_open = st.session_state.get(place, group == OPEN_GROUP) or bool(changed or refused)
+            st.session_state[place] = is_open
             with st.expander(label, expanded=is_open, key=f"{self._key}-in-{group}"):
                 if not all(self._may_change(knob.name) for knob in members):
                     st.caption(f"Greyed out is what is {FIXED}")

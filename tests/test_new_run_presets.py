@@ -114,6 +114,17 @@ def test_an_address_nobody_understands_changes_nothing(query: dict[str, str], ru
     assert rows()[0].config == RunConfig(**preset_values(["demo"])).model_dump(mode="json")
 
 
+def test_the_group_that_holds_what_is_refused_opens_and_stays_open(runs: Path, data: Path) -> None:
+    page = open_page(runs, preset="lvis_v1/mask_rcnn_r50_24e")
+    assert {group.label for group in page.expander if group.proto.expanded} == {
+        "Data · 1 refused",
+        "FASA",
+    }
+    knob(page, "data_folder").set_value(str(data))
+    rerun(page)
+    assert "Data · 1 changed" in [group.label for group in page.expander if group.proto.expanded]
+
+
 def test_data_of_ones_own_is_checked_before_it_starts(runs: Path, data: Path) -> None:
     page = open_page(runs, preset="photos", data="coco")
     assert texts(page)[-1].startswith("data=coco needs a training json and its image folder")
