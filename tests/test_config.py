@@ -43,6 +43,10 @@ def test_every_knob_says_its_group_and_meaning() -> None:
         ({"test_images": "x"}, "go together"),
         ({"backbone": "vgg"}, "backbone is 'vgg'"),
         ({"image_max_size": 100}, "below image_min_size"),
+        ({"anchor_sizes": (16, 32, 0, 90)}, "anchor_sizes.2 is 0"),
+        ({"anchor_sizes": (16, 32, 56)}, "anchor_sizes is (16, 32, 56)"),
+        ({"milestones": (8, -1)}, "milestones.1 is -1"),
+        ({"epochs": 10**20}, "epochs is 100000000000000000000"),
     ],
 )
 def test_a_broken_rule_is_one_sentence(values: dict[str, object], words: str) -> None:

@@ -182,6 +182,15 @@ def test_a_compiled_step_has_the_same_losses() -> None:
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
+def test_a_compiler_that_breaks_without_a_word_is_said_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(function: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(torch, "compile", break_down)
+    with pytest.raises(ConfigError, match=r"does not work here \(AssertionError\)"):
+        accelerate(torch.nn.Module(), _config(compile=True), device=CPU)  # type: ignore[arg-type]
+
+
 def test_a_missing_compiler_is_said_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

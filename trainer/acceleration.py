@@ -41,7 +41,7 @@ def _try_compiler(device: torch.device) -> None:
     try:
         torch.compile(_double)(torch.ones(2, device=device))
     except Exception as error:  # whatever its many parts raise
-        reason = str(error).strip().splitlines()[0]
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ConfigError(
             f"compile is on, but torch.compile does not work here ({reason}): install a C++ "
             "compiler (for a GPU, Triton too), or leave compile off"

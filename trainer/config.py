@@ -53,7 +53,7 @@ class RunConfig(Model):
     schedule: Literal["cosine", "steps"] = knob(
         "cosine", "Optimisation", "how the learning rate falls after the warm-up"
     )
-    milestones: tuple[int, ...] = knob(
+    milestones: tuple[Count, ...] = knob(
         (8, 11), "Optimisation", "with schedule=steps: epochs after which it falls to a tenth"
     )
     warmup_steps: int = knob(50, "Optimisation", "steps of linear warm-up", unit="steps", ge=0)

@@ -17,7 +17,7 @@ class RunAndData(BaseModel):
     seed: int = knob(
         0, "Run", "seed of initialisation, sampling and virtual features", ge=0, lt=2**63
     )
-    epochs: Count = knob(12, "Run", "passes over the training set", unit="epochs")
+    epochs: Count = knob(12, "Run", "passes over the training set", unit="epochs", le=1_000_000)
     device: Literal["auto", "cpu", "cuda"] = knob(
         "auto", "Run", "where to train; auto takes a GPU when there is one"
     )

@@ -41,7 +41,7 @@ class Model(RunAndData):
     mask_channels: Count = knob(64, "Model", "channels of the mask head")
     class_agnostic_box: bool = knob(True, "Model", "one box regressor for all classes")
     class_agnostic_mask: bool = knob(True, "Model", "one mask for all classes")
-    anchor_sizes: tuple[int, ...] = knob(
+    anchor_sizes: tuple[Count, ...] = knob(
         (16, 32, 56, 90), "Model", "anchor size of each pyramid level: four, or five for one more "
         "that proposals alone come from", unit="px", min_length=4, max_length=5,
     )  # fmt: skip
