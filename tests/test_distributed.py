@@ -76,19 +76,37 @@ class Detector(nn.Module):
         losses = nn.functional.cross_entropy(logits, labels, reduction="none")
         self.statistics.add(labels, losses.detach(), logits.detach().softmax(1).roll(1, dims=1))
         self.fasa.observe(features, labels)
+        self.fasa.sample()
         return {"classifier": losses.mean()}
+
+
+class NormedDetector(Detector):
+    """The same above a batch norm that trains."""
+
+    def __init__(self, fasa: FASA) -> None:
+        super().__init__(fasa)
+        self.norm = nn.BatchNorm2d(DIM)
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        maps = torch.stack(images).mT[..., None]  # [images, DIM, RoIs, 1]
+        return super().forward(list(self.norm(maps)[..., 0].mT), targets)
 
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 
 
 def batches() -> list[Batch]:
-    """Seven images of 3 RoIs a step; the last step has one image, so that a rank has none."""
+    """Seven images of 3 RoIs a step, which in one step show nothing in the second rank's part.
+
+    The last step has one image, so that a rank has none.
+    """
     generator = torch.Generator().manual_seed(5)
     found: list[Batch] = []
     for step in range(STEPS):
         images = 1 if step == STEPS - 1 else 7
         labels = torch.randint(0, CLASSES + 1, (images, 3), generator=generator)
+        if step == 2:
+            labels[4:] = CLASSES
         centres = torch.arange(CLASSES + 1.0)[labels][..., None]
         features = centres + torch.randn(images, 3, DIM, generator=generator)
         targets = [{"labels": row, "image_id": torch.tensor(step)} for row in labels]
@@ -104,11 +122,14 @@ def validation(epoch: int, rank: int, world: int) -> tuple[Tensor, Tensor]:
     return rows.sum(0)[None], torch.full((1, CLASSES + 1), len(rows))
 
 
-def trained(ranks: Ranks, options: FASAOptions = PAPER) -> dict[str, Any]:
+def trained(
+    ranks: Ranks, options: FASAOptions = PAPER, kind: type[Detector] = Detector
+) -> dict[str, Any]:
     """The state of FASA and classifier after some steps and two adaptations."""
     gather = ranks.gather_rows if ranks.world > 1 else None
     fasa = FASA(CLASSES, DIM, COUNTS, options, seed=3, rank=ranks.rank, gather=gather)
-    model: Any = Detector(fasa)
+    fasa.set_epoch(options.start_epoch)
+    model: Any = kind(fasa)
     optimizers: list[torch.optim.Optimizer] = [torch.optim.SGD(model.parameters(), lr=0.1)]
     step = TrainingStep(
         model=model,
@@ -125,8 +146,9 @@ def trained(ranks: Ranks, options: FASAOptions = PAPER) -> dict[str, Any]:
             sums = [ranks.sum(v) for v in validation(number, ranks.rank, ranks.world)]
             reduce = options.validation_reduce
             adapt_probabilities(model, sums[0], sums[1], reduce=reduce, ranks=ranks)
+    own = fasa.drawn.clone()
     join_counts(model, ranks)
-    return {"losses": losses, "drawn": fasa.sample()[1]} | dict(model.state_dict())
+    return {"losses": losses, "own draws": own} | dict(model.state_dict())
 
 
 def two_ranks(folder: Path) -> None:
@@ -142,6 +164,7 @@ def two_ranks(folder: Path) -> None:
             "broadcast": ranks.broadcast("first" if ranks.is_first else "other"),
             "shared": trained(ranks),
             "official": trained(ranks, OFFICIAL),
+            "normed": trained(ranks, kind=NormedDetector),
         }
         torch.save(result, folder / f"{ranks.rank}.pt")
 
@@ -165,18 +188,43 @@ def test_rows_are_joined_in_the_order_of_the_ranks(results: list[dict[str, Any]]
 def test_two_ranks_hold_the_state_of_one_process_with_the_joined_batch(
     results: list[dict[str, Any]],
 ) -> None:
-    """Prior and counts to the bit, what comes from sums of gradients and losses to rounding."""
+    """To the bit, but for sums of gradients and losses, which differ by rounding."""
     alone = trained(ALONE)
-    exact = [name for name in alone if "prior" in name or "group" in name or "evalu" in name]
-    assert len(exact) > 6
+    exact = {name for name in alone if name.startswith(("fasa.prior.", "fasa.sampling."))}
+    exact.remove("fasa.sampling.previous_loss")
+    assert len(exact) == 10
     for result in (results[0]["shared"], results[1]["shared"]):
         for name in exact:
             assert torch.equal(result[name], alone[name]), name
-        for name in ("fasa.sampling.probability", "classifier.weight", "classifier.bias"):
+        for name in ("fasa.sampling.previous_loss", "classifier.weight", "classifier.bias"):
             torch.testing.assert_close(result[name], alone[name], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(result["losses"], alone["losses"], rtol=1e-5, atol=1e-6)
     moved = results[0]["shared"]["fasa.sampling.probability"]
     assert not torch.equal(moved, results[0]["shared"]["fasa.sampling.base_probability"])
+
+
+def test_the_draws_of_the_first_rank_are_those_of_one_process(
+    results: list[dict[str, Any]],
+) -> None:
+    """p moves alike and the generator is the same; the other ranks' draws come on top."""
+    alone = trained(ALONE)
+    first, other = (result["shared"] for result in results)
+    assert alone["own draws"].sum() > 0
+    assert torch.equal(first["own draws"], alone["own draws"])
+    generators = [s["fasa._extra_state"]["generator"] for s in (first, alone, other)]
+    assert torch.equal(generators[0], generators[1])
+    assert not torch.equal(generators[0], generators[2])
+    assert torch.equal(first["fasa.drawn"], first["own draws"] + other["own draws"])
+
+
+def test_batch_norms_that_train_have_one_state_on_all_ranks(results: list[dict[str, Any]]) -> None:
+    """The running mean is that of the joined batch; the last image moves it too."""
+    first, other = (result["normed"] for result in results)
+    for name in first:
+        if name.startswith(("norm.running", "norm.weight", "fasa.prior", "classifier")):
+            assert torch.equal(first[name], other[name]), name
+    alone = trained(ALONE, kind=NormedDetector)
+    torch.testing.assert_close(first["norm.running_mean"], alone["norm.running_mean"])
 
 
 def test_counts_are_joined_on_the_first_rank(results: list[dict[str, Any]]) -> None:

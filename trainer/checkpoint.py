@@ -95,18 +95,23 @@ def remove_temporary(folder: Path) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """torch's generators; torchvision's samplers of anchors and RoIs draw from them."""
+    """torch's generators; torchvision's samplers of anchors and RoIs draw from them.
+
+    Of the GPUs only this process's own counts, so that a run can go on where there are fewer. A run
+    on the processor does not wake one up.
+    """
+    is_used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return {
         "cpu": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if is_used else [],
     }
 
 
 def set_random_state(state: dict[str, Any]) -> None:
     """Put torch's generators back where `random_state` found them."""
     torch.set_rng_state(state["cpu"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.set_rng_state(state["cuda"][0])
 
 
 def _sync_folder(folder: Path) -> None:

@@ -106,6 +106,9 @@ class TrainableModel(Stage, Protocol):
     def eval(self) -> Any:
         """Test mode."""
 
+    def modules(self) -> Iterator[nn.Module]:
+        """It and all its parts."""
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """All parameters."""
 

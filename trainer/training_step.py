@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.distributed import ALONE, Ranks
 from trainer.mixed_precision import GradientScale, Precision, forward_pass
@@ -30,7 +30,9 @@ class TrainingStep:
     their images. That is what one process makes of the joined batch for every loss that is a mean
     over images, or over as many RoIs or anchors in each; the mask loss (a mean over positive
     RoIs), images with too few RoIs, and the virtual loss (every rank draws its own features) are
-    means of the ranks' means, as with DistributedDataParallel.
+    means of the ranks' means, as with DistributedDataParallel. A batch norm that trains normalises
+    by a rank's own images; its running statistics are the mean of all ranks' after every step, so
+    that all hold, test and keep the same model.
 
     Args:
         model: on `device`.
@@ -110,6 +112,8 @@ class TrainingStep:
             self._observe_nothing()
         trainable = [p for p in self._model.parameters() if p.requires_grad]
         self._ranks.sum_gradients(trainable, share)
+        if self._ranks.world > 1:
+            self._ranks.sum_shares(_moving_statistics(self._model), share)
         losses = self._joined(losses, share)
         total = torch.stack(list(losses.values())).sum()
         self._scale.unscale(self._optimizers)
@@ -138,6 +142,13 @@ class TrainingStep:
             if stage.fasa is not None:
                 fasa = stage.fasa
                 fasa.observe(fasa.mean[:0], fasa.n_seen[:0])
+
+
+def _moving_statistics(model: TrainableModel) -> list[Tensor]:
+    """The running means and variances that a training step moves."""
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    buffers = (buffer for norm in norms for buffer in (norm.running_mean, norm.running_var))
+    return [buffer for buffer in buffers if buffer is not None]
 
 
 def refuse_not_finite(
