@@ -12,6 +12,7 @@ import pytest
 
 from trainer.__main__ import main
 from trainer.config import ConfigError, RunConfig, load_config
+from trainer.heads import build_roi_heads, build_rpn
 from trainer.presets import (
     PRESETS,
     PresetFolder,
@@ -122,6 +123,25 @@ def test_a_row_says_every_value_itself(name: str) -> None:
     assert f"--preset {name} " in PRESETS[name].text  # its comment names the command
     for knob in ("backbone", "epochs", "fasa"):
         assert knob in values
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_row_says_what_no_knob_sets(name: str) -> None:
+    """METHODS sections 2 and 8, as the heads are built."""
+    small = {"fpn_channels": 8, "feature_dim": 8, "mask_channels": 8}
+    text, config = PRESETS[name].text, config_of(name).model_copy(update=small)
+    heads, rpn = build_roi_heads(config, class_counts=[1, 1]), build_rpn(config)
+    for stage, weight in zip(heads.stages, heads.loss_weights, strict=True):
+        iou, units = stage.sampler.foreground_iou, (f"{1 / w:.4g}" for w in stage.coder.weights)
+        line = f"#   positive from IoU {iou} on, box offsets divided by {', '.join(units)}"
+        weighted = f", losses times {weight:g}" * (len(heads.stages) > 1)
+        assert f"{line}{weighted}\n" in text
+    assert text.count("#   positive from IoU") == len(heads.stages)
+    matcher = rpn.proposal_matcher
+    assert (matcher.high_threshold, matcher.low_threshold, rpn.nms_thresh) == (0.7, 0.3, 0.7)
+    assert rpn.anchor_generator.aspect_ratios[0] == (0.5, 1.0, 2.0)
+    said = "ratios 0.5, 1 and 2, positive from IoU 0.7 on,\n# background below 0.3; NMS at 0.7"
+    assert said in text
 
 
 def ends_of(name: str) -> list[str]:

@@ -30,7 +30,8 @@ class RunAndData(BaseModel):
     )  # fmt: skip
     precision: Literal["float32", "bfloat16", "float16"] = knob(
         "float32", "Run", "numbers of forward passes in training, validation and tests; the "
-        "shorter ones are automatic mixed precision: weights, prior and losses stay float32",
+        "shorter ones are automatic mixed precision (weights, prior and losses stay float32), made "
+        "for GPUs: many processors are slower with them",
     )  # fmt: skip
     channels_last: bool = knob(
         False, "Run", "keep maps with their channels innermost, which convolutions are faster on"

@@ -76,6 +76,7 @@ class RoISampler:
         positive_fraction: float,
     ) -> None:
         self.num_classes = num_classes
+        self.foreground_iou = foreground_iou
         self.rois_per_image = rois_per_image
         self.most_positive = int(rois_per_image * positive_fraction)
         self._matcher = Matcher(foreground_iou, background_iou, allow_low_quality_matches=False)
