@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer.__main__ import main
+from trainer.__main__ import _parser, main
+from trainer.command_line.config_flags import given_values
+from trainer.config import load_config
 
 
 def _say(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -64,6 +66,8 @@ def _train(folder: Path, *more: str) -> list[str]:
         (["--preset=nope"], "no preset 'nope'"),
         (["--data=coco"], "--annotations FILE and --images FOLDER"),
         (["--epochs=none"], "epochs is 'none'"),
+        (["--data=lvis", "--data-folder=/none"], "data_folder is '/none', which is no folder"),
+        (["--train-min-sizes=100,"], "train_min_sizes.1 is ''"),
     ],
 )
 def test_a_bad_value(
@@ -71,6 +75,31 @@ def test_a_bad_value(
 ) -> None:
     assert words in _say(capsys, "train", f"--runs={tmp_path / 'runs'}", *flags)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["train", "--epoch", "1"], "`fasa train` takes no '--epoch' (did you mean --epochs?)"),
+        (["data", "check", "--dat=lvis"], "`fasa data check` takes no '--dat=lvis' (did you mean"),
+        (["train", "demo"], "`fasa train` takes no 'demo': `fasa train --help` says"),
+    ],
+)
+def test_what_a_command_does_not_know_is_said_with_its_name(
+    typed: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(typed)
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_empty_list_overrules_that_of_a_preset(tmp_path: Path) -> None:
+    given = _parser().parse_args([
+        "queue", "--preset=lvis_v1/mask_rcnn_r50_24e", f"--data-folder={tmp_path}",
+        "--train-min-sizes=",
+    ])  # fmt: skip
+    assert load_config(given_values(given)).train_min_sizes == ()
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,32 @@ def test_all_missing_parts_are_told_in_one_sentence(tmp_path: Path) -> None:
     assert "lacks 3 of the 4 parts of data=lvis" in sentence
     assert all(f"{name} (" in sentence for name in (*LVIS[:2], LVIS[3]))
     assert "train2017/ (" not in sentence
+    (tmp_path / "nothing").mkdir()
     with pytest.raises(ConfigError, match="lacks 5 of the 5 parts of data=coco_lt"):
         data_files(config("coco_lt", tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("name", ["nothing", "file"])
+def test_what_is_no_folder_is_not_to_be_filled(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError) as refusal:
+        data_files(config("lvis", tmp_path / name))
+    assert str(refusal.value) == (
+        f"data_folder is '{tmp_path / name}', which is no folder: give the one that holds "
+        "lvis_v1_train.json, lvis_v1_val.json, train2017/, val2017/"
+    )
+
+
+@pytest.mark.parametrize(("data", "other"), [("lvis", "coco"), ("coco", "lvis")])
+def test_a_folder_with_another_data_set_is_told(data: str, other: str, tmp_path: Path) -> None:
+    put(tmp_path, *LAYOUTS[other])
+    with pytest.raises(ConfigError) as refusal:
+        data_files(config(data, tmp_path))
+    assert f"holds data={other}, but not " in str(refusal.value)
+    assert str(refusal.value).endswith(f"give another folder, or --data {other}")
+    put(tmp_path, LAYOUTS[data][0])
+    with pytest.raises(ConfigError, match="lacks 1 of the 4 parts"):
+        data_files(config(data, tmp_path))
 
 
 def test_an_archive_that_lies_there_is_to_be_unpacked(tmp_path: Path) -> None:
@@ -114,7 +138,7 @@ def test_what_is_named_by_itself_overrules_the_folder_and_is_not_missed_there(
     holdout = {f"holdout_{name}": path for name, path in own.items()}
     files = data_files(config("coco", tmp_path / "nothing", **own, **test, **holdout))
     assert files.train == files.test == files.holdout
-    with pytest.raises(ConfigError, match="lacks 3 of the 3 parts"):  # both folders of photos
+    with pytest.raises(ConfigError, match=r"val\.json, train2017/, val2017/$"):  # all photos
         data_files(config("lvis", tmp_path / "nothing", **own))
 
 

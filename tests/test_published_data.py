@@ -103,8 +103,8 @@ def test_a_published_annotation_without_area_is_left_out(coco: Path, tmp_path: P
         built("coco", folder, **own)
 
 
-def test_a_folder_that_lacks_parts_is_refused_in_one_sentence(coco: Path) -> None:
-    with pytest.raises(ConfigError, match="lacks 2 of the 4 parts of data=lvis"):
+def test_a_folder_that_holds_another_set_is_refused_in_one_sentence(coco: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds data=coco, but not lvis_v1_train\.json and"):
         built("lvis", coco)
 
 

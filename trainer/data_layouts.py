@@ -163,17 +163,37 @@ def data_files(config: RunConfig) -> DataFiles:
     is taken instead of the data folder's. Nothing says that it is there, but for the latter.
 
     Raises:
-        ConfigError: one sentence with all that the data folder lacks, and where to put it.
+        ConfigError: one sentence with all that the data folder lacks, and where to put it; or that
+            it is no folder, or holds another data set.
     """
     parts = needed_parts(config)
     missing = [part for part in parts if not part.is_there]
     if missing:
+        _check_folder(config, missing)
         each = "; ".join(f"{part.name} ({part.text}): {part.remedy}" for part in missing)
         raise ConfigError(
             f"the data folder '{config.data_folder}' lacks {len(missing)} of the {len(parts)} "
             f"parts of data={config.data}: {each}"
         )
     return expected_files(config)
+
+
+def _check_folder(config: RunConfig, missing: list[Part]) -> None:
+    """Refuse a folder in which nothing can be put, or that is whole as another data set."""
+    folder = config.data_folder
+    assert folder is not None
+    if not folder.is_dir():
+        raise ConfigError(
+            f"data_folder is '{folder}', which is no folder: give the one that holds "
+            f"{', '.join(part.name for part in missing)}"
+        )
+    other = "coco" if config.data == "lvis" else "lvis"
+    no_json = {part.name for part in missing}.issuperset(_jsons(config.data))
+    if no_json and all(part.is_there for part in published_parts(other, folder)):
+        raise ConfigError(
+            f"the data folder '{folder}' holds data={other}, but not "
+            f"{' and '.join(part.name for part in missing)}: give another folder, or --data {other}"
+        )
 
 
 def files_there(config: RunConfig) -> dict[str, SetFiles]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from trainer.command_line.parser import Parser
 from trainer.config import RunConfig
@@ -48,7 +48,7 @@ def add_config_flags(
         if isinstance(field.default, bool):
             group.add_argument(flag, default=None, action=argparse.BooleanOptionalAction, help=text)
         else:
-            group.add_argument(flag, default=None, metavar="VALUE", help=text)
+            group.add_argument(flag, default=None, metavar=_values(field.annotation), help=text)
 
 
 def given_values(given: argparse.Namespace) -> dict[str, Any]:
@@ -63,12 +63,19 @@ def given_values(given: argparse.Namespace) -> dict[str, Any]:
         if value is None:
             continue
         if isinstance(field.default, tuple):
-            value = value.split(",")
+            value = value.split(",") if value else ()
         elif field.annotation == Path | None and value == _NO_PATH:
             value = None
         values[name] = value
     return values
 
 
+def _values(kind: Any) -> str:
+    """What stands behind a flag in `--help`: the words that a knob can be, where it takes words."""
+    return f"{{{','.join(get_args(kind))}}}" if get_origin(kind) is Literal else "VALUE"
+
+
 def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "''"
+    return str(value)

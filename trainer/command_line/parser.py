@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,6 +12,19 @@ from trainer.runs_folder import default_runs_folder
 
 class Parser(argparse.ArgumentParser):
     """A parser that says in one sentence what is wrong, like everything else here."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what the command does not know here, where it has a name to say."""
+        given, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"`{self.prog}` takes no '{rest[0]}'{self._meant(rest[0])}")
+        return given, rest
+
+    def _meant(self, word: str) -> str:
+        flag = word.partition("=")[0]
+        known = [name for action in self._actions for name in action.option_strings]
+        meant = difflib.get_close_matches(flag, known, n=1)
+        return f" (did you mean {meant[0]}?)" if flag.startswith("-") and meant else ""
 
     def error(self, message: str) -> NoReturn:
         """Say it and end with exit code 2."""

@@ -12,6 +12,7 @@ from trainer.command_line.config_flags import add_config_flags, given_values
 from trainer.command_line.parser import add_command
 from trainer.command_line.resuming import say_who_trains
 from trainer.config import RunConfig, load_config
+from trainer.data_layouts import data_files
 from trainer.presets import preset_values, scaling_advice
 from trainer.process_identity import process_identity
 from trainer.run_log.commands import claim_run, queue_run
@@ -83,6 +84,8 @@ def _queue(given: argparse.Namespace) -> int:
 def _config(given: argparse.Namespace) -> RunConfig:
     """The run as the flags have it; a batch size that wants other rates is said, not changed."""
     config = load_config(given_values(given))
+    if config.data != "demo":
+        data_files(config)  # a missing folder is said before torch loads for seconds
     advice = scaling_advice(preset_values(given.preset.split(",")), config.model_dump())
     if advice:
         print(f"fasa: {advice}", file=sys.stderr)
