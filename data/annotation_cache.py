@@ -24,7 +24,7 @@ from data.annotations import AnnotationError, opened_json
 from data.column_file import Columns, DamagedFileError, read_columns, write_columns
 
 # Raised when the columns of annotation_table.py, or what data/annotations.py refuses, change.
-FORMAT = 1
+FORMAT = 2
 
 _NOTED_FROM = 16 << 20  # bytes; a smaller json is hashed in no time
 # A file changed twice within a tick of its clock may look untouched (FAT counts in 2 seconds).
@@ -92,9 +92,19 @@ def _folders(json_file: Path) -> list[Path]:
     key = hashlib.sha256(os.fsencode(json_file.parent)).hexdigest()[:16]
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     own = [Path(home) / "fasa_live", Path(tempfile.gettempdir()) / f"fasa_live-{os.getuid()}"]
-    # In a folder that all may write, another user may have taken the name.
-    mine = [folder for folder in own if not folder.exists() or folder.stat().st_uid == os.getuid()]
-    return [json_file.parent, *(folder / key for folder in mine)]
+    return [json_file.parent, *(folder / key for folder in own if _is_mine(folder))]
+
+
+def _is_mine(folder: Path) -> bool:
+    """In a folder that all may write, another user may have taken the name."""
+    if not folder.is_absolute():  # a user without a home
+        return False
+    try:
+        return folder.stat().st_uid == os.getuid()
+    except FileNotFoundError:
+        return True
+    except OSError:  # below a home that is another user's
+        return False
 
 
 def _signature(json_file: Path) -> Signature:

@@ -89,6 +89,11 @@ class AnnotationTable:
         return AnnotationTable, (self.path, self._cache)
 
     @property
+    def category_names(self) -> dict[int, str]:
+        """Category id -> name."""
+        return {int(entry["id"]): str(entry["name"]) for entry in self.categories}
+
+    @property
     def image_ends(self) -> Integers:
         """int64 [I+1]: the annotations of image i are number ends[i] to ends[i+1] - 1."""
         ends: Integers = self._columns["image_ends"]

@@ -6,6 +6,7 @@ Every refusal is one sentence: where and what value, which rule, which remedy.
 import gc
 import json
 import math
+import reprlib
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -199,6 +200,11 @@ def _check_annotations(
                 f"{where} names the image {image_id!r}, which 'images' does not list: "
                 "list the image or remove the annotation"
             )
+        if annotation.get("iscrowd", 0) not in (0, 1):
+            raise AnnotationError(
+                f"{where} has the 'iscrowd' {reprlib.repr(annotation['iscrowd'])}: "
+                "write 1 for a region of many objects, 0 for a single one"
+            )
         image = images[image_id]
         full = _box_has_area(annotation, image["width"], image["height"], where)
         full = _mask_has_area(annotation, image["width"], image["height"], where) and full
@@ -224,7 +230,7 @@ def _box_has_area(annotation: Record, width: int, height: int, where: str) -> bo
     box = annotation.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise AnnotationError(
-            f"{where} has the box {box!r}: "
+            f"{where} has the box {reprlib.repr(box)}: "
             "a box is the four numbers [x, y, width, height] in pixels"
         )
     x, y, box_width, box_height = box
@@ -245,7 +251,9 @@ def _mask_has_area(annotation: Record, width: int, height: int, where: str) -> b
     """Whether the mask covers anything; AnnotationError if it can't be read as a mask."""
     area, mask = annotation.get("area", 1), annotation.get("segmentation")
     if not _is_number(area):
-        raise AnnotationError(f"{where} has the area {area!r}: give its mask's area in pixels")
+        raise AnnotationError(
+            f"{where} has the area {reprlib.repr(area)}: give its mask's area in pixels"
+        )
     if isinstance(mask, list):
         try:
             with_area = [_outline_has_area(part, width, height) for part in mask]

@@ -209,8 +209,7 @@ def coco_lt_of(
     `is_part` allows a json without some of the images. Raises AnnotationError as `check_counts`.
     """
     kept, counts = counts_in(table, listed)
-    names = {int(category["id"]): str(category["name"]) for category in table.categories}
-    check_counts(counts, names, table.path, is_part=is_part)
+    check_counts(counts, table.category_names, table.path, is_part=is_part)
     return images_in(table, listed), kept
 
 

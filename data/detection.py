@@ -4,7 +4,7 @@ Shapes: H, W image height and width in pixels; N objects of an image; A annotati
 classes. Boxes are xyxy in pixels, labels 0..C-1.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -59,6 +59,34 @@ class ImageAnnotation:
     not_exhaustive: list[int]
 
 
+def check_same_classes(
+    table: AnnotationTable, names: Mapping[int, str], *, kept: Tensor | None = None
+) -> None:
+    """Raise AnnotationError where a json contradicts the classes of the training set.
+
+    Args:
+        table: of the json.
+        names: category id -> name, of the training set.
+        kept: bool [A], the annotations that stay; None: all.
+    """
+    for number, name in table.category_names.items():
+        if names.get(number, name) != name:
+            raise AnnotationError(
+                f"category {number} is {name!r} in {table.path} but {names[number]!r} in "
+                "the training annotations: give two files of the same data set"
+            )
+    unknown = ~np.isin(table.annotation_categories, list(names))
+    if kept is not None:
+        unknown &= kept.numpy()
+    if unknown.any():
+        first = int(np.argmax(unknown))
+        raise AnnotationError(
+            f"annotation {table.annotation_ids[first]} of {table.path} names the category "
+            f"{table.annotation_categories[first]}, which the training annotations do not "
+            "have: give two files of the same data set"
+        )
+
+
 class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
     """Images and their objects, read lazily from a table that all processes share.
 
@@ -103,7 +131,8 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         else:
             self._label_of = {category.id: category.index for category in categories}
             self.categories = list(categories)
-            self._check_categories()
+            names = {category.id: category.name for category in categories}
+            check_same_classes(self.table, names, kept=self._kept)
         if skip_unannotated:
             self._keep_images(np.unique(self._objects()[0]))
         self._check_files()
@@ -274,28 +303,6 @@ class DetectionDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
             )
             for number, label in self._label_of.items()
         ]
-
-    def _check_categories(self) -> None:
-        """No class of the json contradicts those of the training set."""
-        path, table = self.annotations_path, self.table
-        name_of = {category.id: category.name for category in self.categories}
-        for entry in table.categories:
-            number = entry["id"]
-            if number in name_of and name_of[number] != entry["name"]:
-                raise AnnotationError(
-                    f"category {number} is {entry['name']!r} in {path} but {name_of[number]!r} in "
-                    "the training annotations: give two files of the same data set"
-                )
-        unknown = ~np.isin(table.annotation_categories, list(name_of))
-        if self._kept is not None:
-            unknown &= self._kept.numpy()
-        if unknown.any():
-            first = int(np.argmax(unknown))
-            raise AnnotationError(
-                f"annotation {table.annotation_ids[first]} of {path} names the category "
-                f"{table.annotation_categories[first]}, which the training annotations do not "
-                "have: give two files of the same data set"
-            )
 
     def _file(self, image: int) -> tuple[Path, int, int]:
         """Where an image of the table lies, its width and height."""

@@ -1,9 +1,9 @@
 """The lvis package's index over an annotation file, LVIS v1's own or COCO's, checked first."""
 
 import logging
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from data.annotations import read_annotations
 
@@ -36,4 +36,5 @@ def image_file_name(image: dict[str, Any]) -> str:
     """
     if "file_name" in image:
         return str(PurePosixPath(image["file_name"]))
-    return "/".join(urlsplit(image["coco_url"]).path.split("/")[-2:])
+    path, *_ = re.split("[?#]", image["coco_url"])
+    return "/".join(path.split("/")[-2:])

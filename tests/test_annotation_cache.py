@@ -1,5 +1,6 @@
 """An annotation file is parsed once: when its cache is used, and when it must not be."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -186,6 +187,24 @@ def test_without_any_folder_the_sentence_names_them_all(path: Path, tmp_path: Pa
     assert "\n" not in str(refused.value)
 
 
+def test_a_home_that_is_none_takes_no_cache(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In containers the home is often another user's, or there is none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/.cache")  # as it stays where nobody is found
+    assert all(folder.is_absolute() for folder in data.annotation_cache._folders(path))
+    stat = Path.stat
+
+    def refused(self: Path, **options: bool) -> os.stat_result:
+        if self.name == "fasa_live":
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, **options)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/other")
+    monkeypatch.setattr(Path, "stat", refused)
+    folders = data.annotation_cache._folders(path)
+    assert len(folders) == 2
+    assert first_box(open_annotations(path)) == [1, 2, 3, 2]
+
+
 def test_a_json_that_changes_meanwhile_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,3 +277,11 @@ def test_processes_that_start_at_once_parse_once(tmp_path: Path) -> None:
     assert sum("parsed" in output for output in outputs) == 1
     assert len({output[-1] for output in outputs}) == 1
     assert len(caches(path)) == 1
+
+
+def test_the_document_names_the_files_as_they_are(path: Path) -> None:
+    open_annotations(path)
+    (name,) = caches(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    shown = name.replace(path.name, "NAME.json").replace(digest, "<hash>")
+    assert f"`{shown}`" in (ROOT / "docs" / "data.md").read_text()

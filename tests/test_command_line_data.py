@@ -74,6 +74,38 @@ def test_all_that_is_missing_is_told_with_its_place(fasa: Fasa, broken: Path) ->
     assert (said.code, said.out.count("problem: ")) == (1, 5)
 
 
+def test_a_cache_kept_elsewhere_is_said_in_plain_sentences(
+    fasa: Fasa, broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    for cache in broken.glob("*.arrow"):
+        cache.unlink()
+    broken.chmod(0o555)
+    said = fasa("data", "check", "--data=lvis", f"--data-folder={broken}")
+    broken.chmod(0o755)
+    assert said.code == 0
+    lines = said.error.splitlines()
+    assert len(lines) == 2  # train and val
+    for line in lines:
+        assert line.startswith(f"fasa: warning: the cache of {broken}/lvis_v1_")
+        assert line.endswith("make room beside the json, so that others find it too")
+    assert fasa("data", "check", "--data=lvis", f"--data-folder={broken}").error == ""
+
+
+def other_class(folder: Path) -> None:
+    path = folder / "lvis_v1_val.json"
+    document = json.loads(path.read_text())
+    document["categories"][0]["name"] = "walrus"
+    path.write_text(json.dumps(document))
+
+
+def test_a_test_set_of_other_classes_is_told(fasa: Fasa, broken: Path) -> None:
+    other_class(broken)
+    said = fasa("data", "check", "--data=lvis", f"--data-folder={broken}")
+    assert said.code == 1
+    assert "problem: test: category 1 is 'walrus' in " in said.out
+
+
 def missing_photos(folder: Path) -> None:
     for photo in sorted((folder / "train2017").iterdir())[:3]:
         photo.unlink()

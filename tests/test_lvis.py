@@ -78,6 +78,7 @@ def test_an_lvis_image_without_file_name_is_found_by_its_coco_address(
         ({"file_name": "train/./a//b.jpg"}, "train/a/b.jpg"),
         ({"coco_url": "http://host/train2017/000000000009.jpg"}, "train2017/000000000009.jpg"),
         ({"coco_url": "http://host/a/b/val2017/7.jpg?x=1"}, "val2017/7.jpg"),
+        ({"coco_url": "http://[host/val2017/7.jpg#x"}, "val2017/7.jpg"),
         ({"file_name": "a.jpg", "coco_url": "http://host/val2017/7.jpg"}, "a.jpg"),
     ],
 )

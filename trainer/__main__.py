@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import warnings
 from collections.abc import Sequence
 
 from trainer.command_line import (
@@ -25,6 +26,7 @@ from trainer.command_line import (
 )
 from trainer.command_line.parser import Parser
 from trainer.command_line.plain_text import plain
+from trainer.plain_warnings import show_plainly
 from trainer.run_log.schema import RunLogError
 
 _BAD_INPUT = 2  # exit code of everything a person can mend
@@ -52,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, 2 for bad input."""
     try:
         try:
-            return _run(arguments)
+            with warnings.catch_warnings():  # whoever calls this in Python shows them as before
+                show_plainly()
+                return _run(arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:

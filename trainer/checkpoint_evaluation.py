@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from trainer.evaluation import EvaluationResult, evaluate_detections
 from trainer.inference import MOST_DETECTIONS, predict
 from trainer.model import FASAMaskRCNN, build_model
 from trainer.rank_device import use_device
+from trainer.results_file import read_results
 from trainer.training_data import build_training_data
 from trainer.uncapped_collector import UncappedCollector
 
@@ -172,7 +172,7 @@ def evaluate_results(path: Path, annotations: Path, *, data: str | None) -> Eval
 
     Raises:
         AnnotationError: the annotation file cannot be used; one sentence, as for the others.
-        ValueError: the results are of another format.
+        ValueError: the results are of another format, or of other images.
         OSError: they cannot be opened.
     """
     truth = open_annotations(annotations, drop_empty=True)  # a published json cannot be mended
@@ -183,7 +183,7 @@ def evaluate_results(path: Path, annotations: Path, *, data: str | None) -> Eval
     result = evaluate_detections(
         truth,
         [number for number, _, _ in classes],
-        _records(path),
+        read_results(path, truth),
         federated=federated,
         max_detections=MOST_DETECTIONS[federated],
     )
@@ -194,42 +194,6 @@ def evaluate_results(path: Path, annotations: Path, *, data: str | None) -> Eval
     }
     about = [f"{path} ({len(result.records):,} detections) on {annotations}"]
     return Evaluated(result, classes, sources, about)
-
-
-def _records(path: Path) -> Detections:
-    with path.open(encoding="utf-8") as file:
-        try:
-            records = json.load(file)
-        except ValueError as error:  # of json or of the text in it
-            raise ValueError(
-                f"{path} is not a whole json ({error}): write or fetch it again"
-            ) from None
-    try:
-        if not isinstance(records, list):
-            raise TypeError(f"a {type(records).__name__}")
-        return Detections.of(records)
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(
-            f"{path} is not a list of detections with image_id, category_id, score and bbox or "
-            f"segmentation ({error!r}): give one in the results format of LVIS and COCO"
-        ) from None
-
-
-def write_results(records: Sequence[dict[str, Any]], path: Path) -> None:
-    """Detections in the results format of LVIS and COCO, one a line; all of them or no file.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            for number, record in enumerate(records):
-                file.write(("[" if number == 0 else ",\n") + json.dumps(record))
-            file.write("]\n" if len(records) else "[]\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _took(records: Detections, images: int, seconds: float) -> str:

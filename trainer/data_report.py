@@ -22,6 +22,7 @@ from data.coco_lt import (
     read_coco_lt_list,
 )
 from data.demo import write_demo
+from data.detection import check_same_classes
 from data.set_check import SetCheck, check_set
 from data.set_statistics import Labels, SetStatistics, frequencies, set_statistics
 from trainer.config import RunConfig
@@ -86,6 +87,8 @@ def check_data(config: RunConfig, *, datasets: Path) -> DataCheck:
                 tables[name], files.images, drop_empty=drops_empty(config, files)
             )
             problems += [f"{name}: {problem}" for problem in sets[name].problems]
+            if "train" in tables:
+                check_same_classes(tables[name], tables["train"].category_names)
         except AnnotationError as error:
             problems.append(f"{name}: {error}")
     coco_lt = None
@@ -111,8 +114,8 @@ def _listed(config: RunConfig) -> dict[int, ListedClass]:
 
 
 def _check_coco_lt(table: AnnotationTable, listed: Mapping[int, ListedClass]) -> CocoLTCheck:
-    names = {int(category["id"]): str(category["name"]) for category in table.categories}
-    return CocoLTCheck(len(images_in(table, listed)), counts_in(table, listed)[1], names)
+    counts = counts_in(table, listed)[1]
+    return CocoLTCheck(len(images_in(table, listed)), counts, table.category_names)
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def tail_statistics(config: RunConfig, *, datasets: Path) -> TailStatistics:
     for name in ("holdout", "test"):
         if name in named:
             counted[name] = Labels.of(_table(config, named[name]), ids)
-    names = {int(category["id"]): str(category["name"]) for category in table.categories}
+    names = table.category_names
     return TailStatistics(
         sets={
             name: set_statistics(labels, groups, threshold=config.repeat_threshold)

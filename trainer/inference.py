@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from data.detection import DetectionDataset
 from data.transforms import as_input
@@ -15,10 +13,11 @@ from trainer.config import RunConfig
 from trainer.detections import DetectionCollector, Detections
 from trainer.distributed import ALONE, Ranks
 from trainer.evaluation import EvaluationResult, evaluate_detections
-from trainer.mask_pasting import RunLengths, mask_run_lengths
+from trainer.mask_pasting import mask_run_lengths
 from trainer.mixed_precision import forward_pass
 from trainer.model import FASAMaskRCNN
 from trainer.training_data import TrainingData, evaluation_loader
+from trainer.uncapped_collector import UncappedCollector
 
 MOST_DETECTIONS = {True: 300, False: 100}
 """Counted an image: LVIS's (federated) and COCO's rule."""
@@ -26,27 +25,12 @@ MOST_DETECTIONS = {True: 300, False: 100}
 BatchDone = Callable[[int], None]
 
 
-class Collector(Protocol):
-    """What takes up the detections of one image after the other."""
-
-    def add(
-        self,
-        image_id: int,
-        *,
-        boxes: Tensor,
-        scores: Tensor,
-        labels: Tensor,
-        masks: Sequence[RunLengths],
-    ) -> None:
-        """See `DetectionCollector.add`."""
-
-
 @torch.no_grad()
 def predict(
     model: FASAMaskRCNN,
     test: DetectionDataset,
     config: RunConfig,
-    collector: Collector,
+    collector: DetectionCollector | UncappedCollector,
     *,
     device: torch.device,
     ranks: Ranks = ALONE,

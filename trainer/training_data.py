@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from data.annotation_table import open_annotations
+from data.annotations import AnnotationError
 from data.categories import Category
 from data.coco_lt import coco_lt_of, read_coco_lt_list
 from data.demo import write_demo
@@ -24,6 +25,7 @@ from data.transforms import EpochView, collate
 from trainer.config import RunConfig, dataset_title
 from trainer.data_layouts import DataFiles, SetFiles, data_files, drops_empty
 from trainer.distributed import ALONE, Ranks
+from trainer.plain_warnings import show_plainly
 
 # Loader processes are not forked from the trainer: the run log's thread may hold a lock that a
 # forked child would wait for without end. The server they are forked from loads torch once.
@@ -203,6 +205,29 @@ def evaluation_loader(
     return _loader(config, EvaluationImages(test), ranks, collate_fn=collate_images)
 
 
+class _Loader(DataLoader):
+    """A loader whose processes fail in the one sentence that this process would have failed in."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """The batches; raises AnnotationError as the data set does, or for a lost process."""
+        return _without_tracebacks(super().__iter__())
+
+
+def _without_tracebacks(batches: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from batches
+    except AnnotationError as error:  # torch puts where a loader process raised it before it
+        sentence = str(error).rstrip().rpartition(f"{AnnotationError.__name__}: ")[2]
+        raise AnnotationError(sentence) from None
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+            raise
+        raise AnnotationError(
+            f"a loader process was lost ({' '.join(str(error).split())}): give it more memory, in "
+            "a container shared memory too, or start fewer with --workers"
+        ) from None
+
+
 def _loader(
     config: RunConfig,
     view: EpochView | EvaluationImages,
@@ -218,7 +243,7 @@ def _loader(
     """
     size = config.batch_size
     starts = range(skip_batches * size, len(view), size)
-    return DataLoader(
+    return _Loader(
         view,
         batch_sampler=[
             list(ranks.share(range(len(view))[start : start + size])) for start in starts
@@ -226,6 +251,7 @@ def _loader(
         collate_fn=collate_fn,
         num_workers=config.workers,
         multiprocessing_context=_WORKERS if config.workers else None,
+        worker_init_fn=show_plainly,
         # Then copies to the GPU run beside its work.
         pin_memory=config.device != "cpu" and torch.cuda.is_available(),
         # A loader draws a seed for its workers; from torch's own generator, a resumed epoch,

@@ -107,7 +107,7 @@ def _add_output(command: Any) -> None:
 
 def _evaluate(given: argparse.Namespace) -> int:
     _check(given)
-    from trainer import checkpoint_evaluation  # torch loads for seconds: not for `--help`
+    from trainer import checkpoint_evaluation, results_file  # torch: not for `--help`
 
     if given.results is not None:
         found = checkpoint_evaluation.evaluate_results(
@@ -119,7 +119,7 @@ def _evaluate(given: argparse.Namespace) -> int:
     if given.json is not None:
         write_figures(found, given.json, fixed=given.fixed)
     if given.output is not None:
-        checkpoint_evaluation.write_results(found.result.records, given.output)
+        results_file.write_results(found.result.records, given.output)
         print(f"{len(found.result.records):,} detections in {given.output}")
     return 0
 
