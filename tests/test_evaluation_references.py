@@ -170,6 +170,23 @@ def test_fixed_and_pooled_equal_the_lvis_package_with_the_best_of_each_class(
         assert metrics[f"{kind}/AP_pool"] / 100 == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_score_threshold_is_that_of_a_detector_but_for_fixed_and_pooled(tmp_path: Path) -> None:
+    content, records = random_case(3, images=10, categories=6, federated=True)
+    path = written(tmp_path, content)
+
+    def metrics(records: list[Table], threshold: float = -np.inf) -> dict[str, float]:
+        return evaluate_detections(
+            path, range(1, 7), records, federated=True, score_threshold=threshold
+        ).metrics
+
+    everything, thresholded = metrics(records), metrics(records, 0.5)
+    detected = metrics([record for record in records if record["score"] > 0.5])
+    assert thresholded["bbox/AP"] != everything["bbox/AP"]
+    for name, value in thresholded.items():
+        is_uncapped = name.partition("/")[2].startswith(("AP_fixed", "AP_pool"))
+        assert value == (everything if is_uncapped else detected)[name], name
+
+
 def pooled(reference: LVISEval, group: list[int]) -> float:
     """One curve over the categories at the positions `group`, in plain loops; -1: no objects."""
     images = len(reference.params.img_ids)

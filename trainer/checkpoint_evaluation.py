@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from data.annotation_table import open_annotations
@@ -81,8 +82,8 @@ def evaluate_checkpoint(
     device = use_device(config, ALONE)
     ids = [category.id for category in categories]
     collector: DetectionCollector | UncappedCollector = DetectionCollector(ids)
+    best = min(config.detections_per_image, MOST_DETECTIONS[federated])
     if fixed:
-        best = min(config.detections_per_image, MOST_DETECTIONS[federated])
         collector = UncappedCollector(ids, best_of_image=best, device=device)
         model.roi_heads.limits = collector.limits(config.nms_threshold)
     started = time.monotonic()
@@ -99,7 +100,9 @@ def evaluate_checkpoint(
         ids,
         collector.records,
         federated=federated,
-        max_detections=MOST_DETECTIONS[federated],
+        # Without --fixed the detector has kept to both: all its detections count.
+        max_detections=best if fixed else MOST_DETECTIONS[federated],
+        score_threshold=float(np.float32(config.score_threshold)) if fixed else -np.inf,
         frequencies=[category.frequency for category in categories],
         bins=_instance_bins(config, ids),
     )

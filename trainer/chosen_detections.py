@@ -43,9 +43,15 @@ class Chosen:
 
 
 def choose(
-    found: Detections, truth: GroundTruth, max_detections: int, fixed_detections: int
+    found: Detections,
+    truth: GroundTruth,
+    max_detections: int,
+    fixed_detections: int,
+    score_threshold: float = -np.inf,
 ) -> Chosen:
     """Limits come first, as in the LVIS code; then what the truth cannot judge is dropped.
+
+    A score at `score_threshold` or below is not within `max_detections`.
 
     A limit keeps the best of every pair. What it drops there comes after what it keeps, so one
     matching holds for all limits.
@@ -63,6 +69,7 @@ def choose(
     pairs = truth.pairs_of(found.image_ids, found.category_ids)
     limited = found.image_ids if truth.federated else pairs
     capped = _best_of_each(limited, found.scores, max_detections)
+    capped &= found.scores > score_threshold
     fixed = _best_of_each(found.category_ids, found.scores, fixed_detections)
     known = pairs >= 0
     if truth.judged is not None:

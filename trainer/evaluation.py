@@ -67,6 +67,7 @@ def evaluate_detections(
     federated: bool,
     max_detections: int = 300,
     fixed_detections: int = FIXED_DETECTIONS,
+    score_threshold: float = -np.inf,
     frequencies: Sequence[str] | None = None,
     bins: Sequence[int] | None = None,
     between: Between = lambda: None,
@@ -86,6 +87,7 @@ def evaluate_detections(
         max_detections: 300 for LVIS, 100 for COCO.
         fixed_detections: of each class over all images, for AP_fixed and AP_pool. These know no
             limit per image: they mean what their authors mean when `records` have none either.
+        score_threshold: detections that score no higher count for AP_fixed and AP_pool alone.
         frequencies: C letters r, c or f, for AP_r, AP_c and AP_f; by default the file's own
             letters. A file without them gives no such figures.
         bins: C numbers 1..4 for AP_1 to AP_4, as `data.coco_lt.instance_bin` gives them.
@@ -104,7 +106,7 @@ def evaluate_detections(
         letters |= dict(zip(category_ids, frequencies, strict=True))
     bin_of = dict(zip(category_ids, bins, strict=True)) if bins is not None else {}
     groups = _Groups.of(truth, _checked(letters), bin_of)
-    chosen = choose(found, truth, max_detections, fixed_detections)
+    chosen = choose(found, truth, max_detections, fixed_detections, score_threshold)
     result = EvaluationResult(metrics={}, per_class={}, records=found)
     for kind, geometry in (("bbox", found.boxes), ("segm", found.masks)):
         if geometry is None:
