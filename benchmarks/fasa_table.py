@@ -49,7 +49,7 @@ def main() -> int:
     arms = [
         (presets, seed) for seed in given.seeds for pair in regimes.values() for presets in pair
     ]
-    more = [] if given.data_folder is None else [f"--data-folder={given.data_folder}"]
+    more = ["--data=coco", f"--data-folder={given.data_folder}"] if given.data_folder else []
     with ThreadPoolExecutor(given.jobs) as pool:
         codes = list(pool.map(lambda arm: _train(given.runs, *arm, more), arms))
     if any(codes):

@@ -133,7 +133,7 @@ def test_data_of_ones_own_is_checked_before_it_starts(runs: Path, data: Path) ->
     rerun(page)
     assert "20 images, 60 objects, 3 classes" in facts(page)
     assert "All 20 images looked for are there." in facts(page)
-    assert "36 in 12 epochs" in facts(page)  # 19 images are 3 steps of 8
+    assert "240 in 24 epochs" in facts(page)  # 19 images are 10 steps of 2
     (data / "train" / "0007.jpg").unlink()
     start(page)
     assert [text for text in texts(page) if text.startswith("train images: 1 of 20 that were")]

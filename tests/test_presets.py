@@ -107,6 +107,12 @@ def test_the_recipe_on_coco_lt() -> None:
     assert differing("coco_lt/mask_rcnn_r50_12e_fasa", without) == {"fasa"}
 
 
+@pytest.mark.parametrize("name", ["demo", "photos"])
+def test_a_baseline_has_no_fasa_and_nothing_else_of_its_own(name: str) -> None:
+    # The distance is of FASA's super-groups.
+    assert differing(name, f"{name}-baseline") == {"fasa", "distance"}
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_row_says_every_value_itself(name: str) -> None:
     values = PRESETS[name].values
