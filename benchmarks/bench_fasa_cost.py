@@ -13,7 +13,6 @@ the adaptation after it.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -22,28 +21,22 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.kept_results import hardware, keep
-from benchmarks.lvis_step import Size, build_lvis_model, lvis_config, make_batch
+from benchmarks.lvis_step import (
+    Size,
+    build_lvis_model,
+    lvis_config,
+    make_batch,
+    step_parser,
+    training_step,
+)
 from fasa_core.fasa import FASA
 from trainer.box_stage import BoxStage
 from trainer.model import FASAMaskRCNN
-from trainer.schedule import build_optimizers
 from trainer.training_step import TrainingStep, to_device
 
 TARGET = 0.01
 BATCHES, PASSES = 3, 40
 LVIS_TRAIN, LVIS_VAL = 99_388, 19_809  # images, of LVIS v1
-
-
-def arguments() -> argparse.Namespace:
-    """What to measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=2)
-    parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--rounds", type=int, default=6, help="whole steps with and without")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
-    return parser.parse_args()
 
 
 def know_every_class(fasa: FASA) -> None:
@@ -106,7 +99,7 @@ def step_seconds(
 
 
 def main() -> int:
-    options = arguments()
+    options = step_parser(__doc__).parse_args()
     device = torch.device(options.device)
     size = Size(options.images, options.height, options.width)
     config = lvis_config(size, learning_rate=1e-4, classifier_learning_rate=1e-4)
@@ -114,12 +107,7 @@ def main() -> int:
     assert model.fasa is not None
     model.fasa.set_epoch(config.start_epoch)
     know_every_class(model.fasa)
-    step = TrainingStep(
-        model=model,
-        optimizers=build_optimizers(config, model, model.classifiers),
-        gradient_clip=config.gradient_clip,
-        device=device,
-    )
+    step = training_step(config, model, device)
     with_fasa, without = step_seconds(step, model, size, options.rounds, device)
     whole = statistics.median(without)
     on, off = branch_seconds(model.roi_heads.box, size, device)

@@ -22,10 +22,9 @@ import torch
 
 from benchmarks.kept_results import hardware, keep
 from benchmarks.lvis_shaped import write_lvis_shaped
-from benchmarks.lvis_step import Size, build_lvis_model, lvis_config
+from benchmarks.lvis_step import Size, build_lvis_model, lvis_config, training_step
 from data.detection import DetectionDataset
 from trainer.config import RunConfig
-from trainer.schedule import build_optimizers
 from trainer.training_data import train_loader
 from trainer.training_step import TrainingStep
 
@@ -80,12 +79,7 @@ def main() -> int:
     device = torch.device(options.device)
     base = configuration(options, 0)
     model = build_lvis_model(base, device=device)
-    step = TrainingStep(
-        model=model,
-        optimizers=build_optimizers(base, model, model.classifiers),
-        gradient_clip=base.gradient_clip,
-        device=device,
-    )
+    step = training_step(base, model, device)
     shares, lines = {}, []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -25,30 +25,24 @@ import psutil
 import torch
 
 from benchmarks.kept_results import hardware, keep
-from benchmarks.lvis_step import Size, build_lvis_model, lvis_config, make_batch
+from benchmarks.lvis_step import (
+    Size,
+    build_lvis_model,
+    lvis_config,
+    make_batch,
+    step_parser,
+    training_step,
+)
 from trainer.recorder import Recorder
 from trainer.resources import EVERY, ResourceMonitor
 from trainer.run_log.commands import queue_run
 from trainer.run_log.schema import open_for_writing
 from trainer.run_log.writer import RunLogWriter
-from trainer.schedule import build_optimizers
 from trainer.training_step import TrainingStep
 
 TARGET = 0.005
 BATCHES, STEPS, SNAPSHOTS = 3, 400, 100
 THREADS = ("run-log", "resources")
-
-
-def arguments() -> argparse.Namespace:
-    """What to measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=2)
-    parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--rounds", type=int, default=6, help="whole steps with and without")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
-    return parser.parse_args()
 
 
 class Log:
@@ -145,19 +139,14 @@ def measure(options: argparse.Namespace, step: TrainingStep, log: Log) -> int:
 
 
 def main() -> int:
-    options = arguments()
+    options = step_parser(__doc__).parse_args()
     device = torch.device(options.device)
     size = Size(options.images, options.height, options.width)
     config = lvis_config(size, learning_rate=1e-4, classifier_learning_rate=1e-4)
     model = build_lvis_model(config, device=device)
     assert model.fasa is not None
     model.fasa.set_epoch(config.start_epoch)
-    step = TrainingStep(
-        model=model,
-        optimizers=build_optimizers(config, model, model.classifiers),
-        gradient_clip=config.gradient_clip,
-        device=device,
-    )
+    step = training_step(config, model, device)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fasa.sqlite"
         open_for_writing(path).close()

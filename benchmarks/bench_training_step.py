@@ -26,13 +26,19 @@ import torch
 from torch import nn
 
 from benchmarks.kept_results import hardware, keep
-from benchmarks.lvis_step import Size, build_lvis_model, lvis_config, make_batch
+from benchmarks.lvis_step import (
+    Size,
+    build_lvis_model,
+    lvis_config,
+    make_batch,
+    step_parser,
+    training_step,
+)
 from benchmarks.peak_memory import peak_growth
 from benchmarks.plain_mask_rcnn import losses_of, plain_mask_rcnn
 from trainer.config import RunConfig
 from trainer.model import FASAMaskRCNN
-from trainer.schedule import build_optimizers
-from trainer.training_step import TrainingStep, to_device
+from trainer.training_step import to_device
 
 FASTER, LESS_MEMORY = 1.3, 0.7
 TOLERANCE = {"float32": 1e-5, "bfloat16": 0.05, "float16": 0.01}
@@ -44,16 +50,10 @@ Step = Callable[[int], dict[str, float]]
 
 def arguments() -> argparse.Namespace:
     """What to measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=2)
-    parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--rounds", type=int, default=5, help="timed steps a side")
-    parser.add_argument("--device", default="cpu")
+    parser = step_parser(__doc__)
     parser.add_argument("--precision", default="float32", choices=sorted(TOLERANCE))
     parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     parser.add_argument("--peak", choices=(OURS, PLAIN), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -77,13 +77,7 @@ def configuration(options: argparse.Namespace) -> RunConfig:
 def our_step(config: RunConfig, model: FASAMaskRCNN, size: Size, device: torch.device) -> Step:
     """A step of the trainer on batch number 0 or 1."""
     batches = [make_batch(size, seed=seed) for seed in range(BATCHES)]
-    train = TrainingStep(
-        model=model,
-        optimizers=build_optimizers(config, model, model.classifiers),
-        gradient_clip=config.gradient_clip,
-        device=device,
-        precision=config.precision,
-    )
+    train = training_step(config, model, device)
     return lambda number: train(batches[number], step=number)
 
 

@@ -11,6 +11,7 @@ Shape glossary: C foreground classes, n objects or boxes of one image.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from trainer.backbones import build_body
 from trainer.config import RunConfig, load_config
 from trainer.model import FASAMaskRCNN, build_model
 from trainer.presets import PRESETS
-from trainer.training_step import Batch
+from trainer.schedule import build_optimizers
+from trainer.training_step import Batch, TrainingStep
 
 PRESET = "lvis_v1/mask_rcnn_r50_24e_fasa"
 OBJECTS = 13  # an image; LVIS v1's mean is 12.7
@@ -49,6 +51,18 @@ class Size:
 
     def __str__(self) -> str:
         return f"{self.images} images of {self.height}x{self.width}"
+
+
+def step_parser(document: str | None) -> argparse.ArgumentParser:
+    """What a benchmark of a step is asked on the command line; `document` begins with its claim."""
+    parser = argparse.ArgumentParser(description=(document or "").partition("\n")[0])
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--rounds", type=int, default=6, help="timed steps of each side")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    return parser
 
 
 def class_counts() -> list[int]:
@@ -87,6 +101,17 @@ def build_lvis_model(config: RunConfig, *, device: torch.device) -> FASAMaskRCNN
     near = int(config.rois_per_image * config.positive_fraction)
     model.rpn = GivenProposals(model.rpn, near=near, far=config.proposals_train - near)
     return accelerate(model.to(device), config, device=device).train()
+
+
+def training_step(config: RunConfig, model: FASAMaskRCNN, device: torch.device) -> TrainingStep:
+    """The trainer's step of `model`."""
+    return TrainingStep(
+        model=model,
+        optimizers=build_optimizers(config, model, model.classifiers),
+        gradient_clip=config.gradient_clip,
+        device=device,
+        precision=config.precision,
+    )
 
 
 def make_batch(size: Size, *, seed: int) -> Batch:

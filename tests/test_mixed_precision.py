@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from batch_builders import one_object
 from torch import nn
 
 from trainer.acceleration import accelerate
@@ -11,7 +12,7 @@ from trainer.config import ConfigError, RunConfig, load_config
 from trainer.mixed_precision import GradientScale, forward_pass
 from trainer.model import FASAMaskRCNN, build_model
 from trainer.schedule import build_optimizers
-from trainer.training_step import Batch, TrainingStep
+from trainer.training_step import TrainingStep
 
 COUNTS = [30, 10, 2]
 CPU = torch.device("cpu")
@@ -34,23 +35,10 @@ def _step(config: RunConfig) -> tuple[FASAMaskRCNN, TrainingStep]:
     return model, step
 
 
-def _batch() -> Batch:
-    torch.manual_seed(3)
-    mask = torch.zeros(1, 160, 160, dtype=torch.uint8)
-    mask[:, 30:90, 40:100] = 1
-    target = {
-        "boxes": torch.tensor([[40.0, 30.0, 100.0, 90.0]]),
-        "labels": torch.tensor([2]),
-        "masks": mask,
-        "image_id": torch.tensor(5),
-    }
-    return [torch.rand(3, 160, 160)], [target]
-
-
 def _losses(**values: object) -> dict[str, float]:
     _, step = _step(_config(**values))
     torch.manual_seed(1)
-    return step(_batch(), step=0)
+    return step(one_object(), step=0)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +69,7 @@ def test_weights_prior_and_boxes_stay_in_float32(precision: str) -> None:
     head = model.rpn.head
     head.register_forward_hook(lambda module, given, result: seen.update(boxes=result[1][0]))
     head.conv.register_forward_hook(lambda module, given, result: seen.update(maps=result))
-    step(_batch(), step=0)
+    step(one_object(), step=0)
     assert seen["maps"].dtype == getattr(torch, precision)
     assert seen["boxes"].dtype == torch.float32
     assert model.fasa is not None
@@ -102,7 +90,7 @@ def test_anchors_and_scores_are_those_of_float32(precision: str) -> None:
     model.classifier.register_forward_hook(
         lambda module, given, result: seen["logits"].append(result)
     )
-    images, targets = [torch.rand(3, 320, 533)], _batch()[1]
+    images, targets = [torch.rand(3, 320, 533)], one_object()[1]
     for kind in (precision, "float32"):
         with forward_pass(kind, CPU):  # type: ignore[arg-type]
             loss_sum, _ = model.eval().validation_losses(images, targets)
@@ -128,12 +116,12 @@ def test_gradients_out_of_float16s_range_halve_the_scale_and_move_nothing() -> N
     model, step = _step(_config(precision="float16"))
     step.load_state({**step.state(), "scale": 2.0**40})
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    losses = step(_batch(), step=0)
+    losses = step(one_object(), step=0)
     assert all(value < 100 for value in losses.values())
     assert step.state()["scale"] == 2.0**39
     assert all(map(torch.equal, before, model.parameters()))
     step.load_state({**step.state(), "scale": 2.0**4})
-    step(_batch(), step=1)
+    step(one_object(), step=1)
     assert step.state()["scale"] == 2.0**4
     assert not all(map(torch.equal, before, model.parameters()))
 
@@ -178,7 +166,7 @@ def test_a_compiled_step_has_the_same_losses() -> None:
         model.backbone.body = FourConvolutions(model.backbone.body.feature_info.channels())
         accelerate(model, config, device=CPU).train()
         torch.manual_seed(1)
-        losses.append({name: float(value.detach()) for name, value in model(*_batch()).items()})
+        losses.append({name: float(value.detach()) for name, value in model(*one_object()).items()})
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from batch_builders import one_object
 from torch import nn
 
 from trainer.config import ConfigError, load_config
@@ -18,33 +19,20 @@ def _model(**values: object) -> FASAMaskRCNN:
     return build_model(load_config(values), class_counts=COUNTS)
 
 
-def _batch() -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
-    torch.manual_seed(3)
-    mask = torch.zeros(1, 160, 160, dtype=torch.uint8)
-    mask[:, 30:90, 40:100] = 1
-    target = {
-        "boxes": torch.tensor([[40.0, 30.0, 100.0, 90.0]]),
-        "labels": torch.tensor([2]),
-        "masks": mask,
-        "image_id": torch.tensor(5),
-    }
-    return [torch.rand(3, 160, 160)], [target]
-
-
 @pytest.fixture(scope="module")
 def model() -> FASAMaskRCNN:
     return _model()
 
 
 def test_a_training_step_gives_every_loss_its_own_key(model: FASAMaskRCNN) -> None:
-    losses = model.train()(*_batch())
+    losses = model.train()(*one_object())
     assert set(losses) == {"classifier", "virtual", "box", "mask", "objectness", "rpn_box"}
     assert all(bool(value.detach().isfinite()) for value in losses.values())
 
 
 def test_the_backbone_is_frozen_and_the_rest_is_not(model: FASAMaskRCNN) -> None:
     model.zero_grad()
-    losses = model.train()(*_batch())
+    losses = model.train()(*one_object())
     torch.stack(list(losses.values())).sum().backward()
     body = model.backbone.body
     assert not any(p.requires_grad for p in body.parameters())
@@ -68,7 +56,7 @@ def test_the_imagenet_weights_are_loaded(model: FASAMaskRCNN) -> None:
 
 def test_detections_have_masks_and_labels_from_zero(model: FASAMaskRCNN) -> None:
     with torch.no_grad():
-        (found,) = model.eval()(_batch()[0])
+        (found,) = model.eval()(one_object()[0])
     assert len(found["labels"]) > 0
     assert found["labels"].min() >= 0
     assert found["labels"].max() < len(COUNTS)
@@ -78,7 +66,7 @@ def test_detections_have_masks_and_labels_from_zero(model: FASAMaskRCNN) -> None
 
 def test_validation_losses_cover_all_rois_and_keep_the_prior(model: FASAMaskRCNN) -> None:
     before = model.fasa.mean.clone()
-    loss_sum, count = model.eval().validation_losses(*_batch())
+    loss_sum, count = model.eval().validation_losses(*one_object())
     assert loss_sum.shape == count.shape == (1, len(COUNTS) + 1)
     assert int(count[0, 2]) > 0
     assert torch.equal(model.fasa.mean, before)
@@ -89,7 +77,7 @@ def test_box_features_are_what_the_classifier_sees_of_these_boxes() -> None:
     model = _model(rois_per_image=400, positive_fraction=1.0).eval()
     seen: list[torch.Tensor] = []
     model.classifier.register_forward_hook(lambda module, given, result: seen.append(given[0]))
-    images, targets = _batch()
+    images, targets = one_object()
     model.validation_losses(images, targets)
     prepared = model.prepare_boxes(images, [target["boxes"] for target in targets])
     features = model.box_features(prepared)
@@ -102,7 +90,7 @@ def test_box_features_are_what_the_classifier_sees_of_these_boxes() -> None:
 def test_prepared_boxes_stay_good_while_the_model_learns(frozen: bool) -> None:
     """The maps of a frozen body are kept, and nothing of one that learns."""
     model = _model(trainable_layers=0 if frozen else 5)
-    images, targets = _batch()
+    images, targets = one_object()
     boxes = [target["boxes"] for target in targets]
     prepared = model.eval().prepare_boxes(images, boxes)
     before = model.box_features(prepared)
@@ -135,7 +123,7 @@ def test_the_judgement_by_hand() -> None:
 
 
 def test_the_first_batch_does_not_decide_how_later_ones_are_pooled() -> None:
-    images, targets = _batch()
+    images, targets = one_object()
     boxes = [target["boxes"] for target in targets]
     model = _model().eval()
     wanted = model.box_features(model.prepare_boxes(images, boxes))
@@ -147,16 +135,16 @@ def test_the_first_batch_does_not_decide_how_later_ones_are_pooled() -> None:
 
 def test_a_class_specific_model_trains_too() -> None:
     model = _model(class_agnostic_box=False, class_agnostic_mask=False).train()
-    torch.stack(list(model(*_batch()).values())).sum().backward()
+    torch.stack(list(model(*one_object()).values())).sum().backward()
     assert model.roi_heads.mask.predictor.weight.shape[0] == len(COUNTS)
     with torch.no_grad():
-        model.eval()(_batch()[0])
+        model.eval()(one_object()[0])
 
 
 def test_a_baseline_has_no_fasa() -> None:
     model = _model(fasa=False).train()
     assert model.fasa is None
-    assert "virtual" not in model(*_batch())
+    assert "virtual" not in model(*one_object())
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:
@@ -174,6 +162,6 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 
 def test_a_resnet_from_scratch() -> None:
     model = _model(backbone="resnet50", backbone_weights="none", trainable_layers=5).train()
-    losses = model(*_batch())
+    losses = model(*one_object())
     torch.stack(list(losses.values())).sum().backward()
     assert model.backbone.body.state_dict()["conv1.weight"].shape == (64, 3, 7, 7)
