@@ -1,16 +1,20 @@
 """Mixed precision, layout and compilation: the same step but for rounding, and FASA in float32."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from batch_builders import one_object
+from small_runs import queue_small
 from torch import nn
 
 from trainer.acceleration import accelerate
 from trainer.config import ConfigError, RunConfig, load_config
+from trainer.execute import execute
 from trainer.mixed_precision import GradientScale, forward_pass
 from trainer.model import FASAMaskRCNN, build_model
+from trainer.runs_folder import RunsFolder
 from trainer.schedule import build_optimizers
 from trainer.training_step import TrainingStep
 
@@ -189,3 +193,22 @@ def test_a_missing_compiler_is_said_in_one_sentence(
     monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
     with pytest.raises(ConfigError, match=r"torch.compile does not work here .*: install a C\+\+"):
         accelerate(torch.nn.Module(), _config(compile=True), device=CPU)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_run_trains_validates_and_tests_in_its_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, seen = RunsFolder(tmp_path), set()
+    for name in ("forward", "validation_losses"):
+        plain = getattr(FASAMaskRCNN, name)
+
+        def note(model: FASAMaskRCNN, *args: Any, of: Any = (name, plain), **more: Any) -> Any:
+            seen.add((of[0], model.training, torch.is_autocast_enabled("cpu")))
+            return of[1](model, *args, **more)
+
+        monkeypatch.setattr(FASAMaskRCNN, name, note)
+    assert execute(folder, queue_small(folder, epochs=1, precision="bfloat16")) == "finished"
+    assert seen == {
+        ("forward", True, True), ("validation_losses", False, True), ("forward", False, True),
+    }  # fmt: skip

@@ -1,7 +1,7 @@
 """Mixed precision: convolutions and fully connected layers in 16 bits, in training and tests.
 
-Anchors and all boxes, the classifier, every loss, the priors and FASA stay in float32: bfloat16
-holds the coordinates of a large image to 8 pixels, float16 to one.
+Anchors and all boxes, the classifier, every loss, the priors, FASA and snapshots of features stay
+in float32: bfloat16 holds the coordinates of a large image to 8 pixels, float16 to one.
 """
 
 from __future__ import annotations
