@@ -1,10 +1,15 @@
 """The images of an epoch over several ranks and loader workers: together those of one process."""
 
+import time
 from collections import Counter
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from rank_processes import PATIENCE, start_process
+from supervised_runs import is_gone, until
 
 from data.demo import write_demo
 from data.detection import DetectionDataset
@@ -58,6 +63,29 @@ def test_the_batches_of_all_ranks_are_those_of_one_process(
 def test_workers_change_nothing(data: DetectionDataset) -> None:
     with_worker = _train(_config(workers=1), data, Rank(1, 2))
     assert with_worker == _train(_config(), data, Rank(1, 2))
+
+
+def load_and_wait(data: DetectionDataset, note: Path) -> None:
+    """A trainer between two batches, which leaves the numbers of its processes."""
+    batches = iter(train_loader(_config(workers=1), data, epoch=0))
+    next(batches)
+    numbers = [child.pid for child in psutil.Process().children(recursive=True)]
+    note.with_suffix(".part").write_text(" ".join(map(str, numbers)))
+    note.with_suffix(".part").rename(note)
+    time.sleep(PATIENCE)
+
+
+def test_loader_processes_end_with_a_trainer_that_is_killed(
+    data: DetectionDataset, tmp_path: Path
+) -> None:
+    """The fork server they come from, which each of them keeps alive, too."""
+    trainer = start_process({}, load_and_wait, data, tmp_path / "processes")
+    until((tmp_path / "processes").exists, seconds=PATIENCE)
+    numbers = map(int, (tmp_path / "processes").read_text().split())
+    processes = [psutil.Process(number) for number in numbers]
+    assert len(processes) >= 2
+    trainer.kill()
+    until(lambda: all(map(is_gone, processes)), seconds=PATIENCE)
 
 
 def test_the_repeats_are_those_of_the_formula(data: DetectionDataset) -> None:

@@ -9,8 +9,8 @@ from typing import TextIO
 from trainer.command_line.plain_text import plain
 
 
-def show_plainly(*_: object) -> None:
-    """From now on this process shows warnings like this; what a loader process begins with."""
+def show_plainly() -> None:
+    """From now on this process shows warnings like this."""
     warnings.showwarning = _show
 
 

@@ -25,7 +25,7 @@ from data.transforms import EpochView, collate
 from trainer.config import RunConfig, dataset_title
 from trainer.data_layouts import DataFiles, SetFiles, data_files, drops_empty
 from trainer.distributed import ALONE, Ranks
-from trainer.plain_warnings import show_plainly
+from trainer.loader_process import begin_loading
 
 # Loader processes are not forked from the trainer: the run log's thread may hold a lock that a
 # forked child would wait for without end. The server they are forked from loads torch once.
@@ -251,7 +251,7 @@ def _loader(
         collate_fn=collate_fn,
         num_workers=config.workers,
         multiprocessing_context=_WORKERS if config.workers else None,
-        worker_init_fn=show_plainly,
+        worker_init_fn=begin_loading,
         # Then copies to the GPU run beside its work.
         pin_memory=config.device != "cpu" and torch.cuda.is_available(),
         # A loader draws a seed for its workers; from torch's own generator, a resumed epoch,
