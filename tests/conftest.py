@@ -1,6 +1,7 @@
-"""Fixtures every test may use: where the shared oracles and real data lie."""
+"""Fixtures every test may use: the shared material, run logs and runs, disks in trouble."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ import pytest
 from hypothesis import settings
 
 from app.source import RUNS_VARIABLE
+from trainer.run_log.commands import queue_run
+from trainer.run_log.reader import RunLogReader
+from trainer.run_log.writer import RunLogWriter
+from trainer.runs_folder import RunsFolder
 
 # On a busy machine a thought of milliseconds may take a second: no test holds a time.
 settings.register_profile("no deadline", deadline=None)
@@ -40,6 +45,67 @@ def shared_oracles() -> Path:
 def _keep_main(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streamlit's AppTest leaves a page as `__main__`, which a later test's processes would run."""
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _same_threads() -> Iterator[None]:
+    """A run sets torch's threads in its process; the next module gets the old number back."""
+    torch = sys.modules.get("torch")
+    threads = torch and torch.get_num_threads()
+    yield
+    if torch:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """For what the tests of a module share, and gone after the last one.
+
+    pytest keeps what `tmp_path_factory` makes to the end of all tests: checkpoints of some GB.
+    """
+    folder = tmp_path_factory.mktemp("module")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(module_folder: Path) -> RunsFolder:
+    """Runs that the tests of a module share."""
+    return RunsFolder(module_folder)
+
+
+@pytest.fixture(scope="module")
+def finished(folder: RunsFolder) -> int:
+    """A small run that nobody disturbed."""
+    from small_runs import queue_small  # torch loads for seconds: not for tests without it
+
+    from trainer.execute import execute
+
+    run_id = queue_small(folder)
+    assert execute(folder, run_id) == "finished"
+    return run_id
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A run log with one queued run."""
+    path = tmp_path / "fasa.sqlite"
+    queue_run(path, name="first", config={}, dataset="demo")
+    return path
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[RunLogWriter]:
+    """Of the first run of the run log."""
+    with RunLogWriter(path, 1) as writer:
+        yield writer
+
+
+@pytest.fixture
+def reader(path: Path) -> Iterator[RunLogReader]:
+    """Of the run log."""
+    with RunLogReader(path) as reader:
+        yield reader
 
 
 @pytest.fixture

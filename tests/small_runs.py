@@ -1,6 +1,7 @@
 """Whole runs on a small demo set, for tests that train."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.survival import MEASURED, SMALL
@@ -8,6 +9,7 @@ from trainer.config import load_config
 from trainer.execute import execute
 from trainer.run_log.commands import queue_run, send_command
 from trainer.run_log.reader import RunLogReader
+from trainer.run_log.rows import Run
 from trainer.runs_folder import RunsFolder
 
 EPOCHS = 3
@@ -32,16 +34,14 @@ def curves(
     ]
 
 
-def stop_at(folder: RunsFolder, run_id: int, *, step: int, phase: str) -> None:
-    """Execute a run in a thread's company that asks it to stop at a step and phase."""
+def stop_when(folder: RunsFolder, run_id: int, reached: Callable[[Run], bool]) -> None:
+    """Execute a run in a thread's company that asks it to stop."""
     over = threading.Event()
 
     def ask() -> None:
-        reader = RunLogReader(folder.run_log)
-        while not over.wait(0.02):
-            run = reader.run(run_id)
-            if run.step > step or (run.step == step and run.phase == phase):
-                break
+        with RunLogReader(folder.run_log) as reader:
+            while not over.wait(0.02) and not reached(reader.run(run_id)):
+                pass
         send_command(folder.run_log, run_id, "stop", {})
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -51,3 +51,10 @@ def stop_at(folder: RunsFolder, run_id: int, *, step: int, phase: str) -> None:
     finally:
         over.set()
         thread.join()
+
+
+def stop_at(folder: RunsFolder, run_id: int, *, step: int, phase: str) -> None:
+    """The same at a step and phase."""
+    stop_when(
+        folder, run_id, lambda run: run.step > step or (run.step == step and run.phase == phase)
+    )

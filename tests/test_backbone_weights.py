@@ -25,10 +25,10 @@ RESNET: dict[str, Any] = {"backbone": "resnet50"}
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(module_folder: Path) -> Path:
     """A file as torchvision publishes them: all of a classifier, its hash in the file's name."""
     torch.manual_seed(7)
-    path = tmp_path_factory.mktemp("published") / "resnet50.pth"
+    path = module_folder / "resnet50.pth"
     torch.save(resnet50().state_dict(), path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

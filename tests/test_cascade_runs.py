@@ -22,17 +22,10 @@ STAGED = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> RunsFolder:
-    return RunsFolder(tmp_path_factory.mktemp("runs"))
-
-
 @pytest.fixture(scope="module", autouse=True)
 def finished(folder: RunsFolder) -> int:
-    threads = torch.get_num_threads()
     run_id = queue_small(folder, **RUN)
     assert execute(folder, run_id) == "finished"
-    torch.set_num_threads(threads)
     return run_id
 
 

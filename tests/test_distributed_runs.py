@@ -26,11 +26,6 @@ PATIENCE = 120.0
 TWO = {"processes": 2, "epochs": 2, "threads": 2, "gallery_images": 4}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> RunsFolder:
-    return RunsFolder(tmp_path_factory.mktemp("runs"))
-
-
 def _run(folder: RunsFolder, run_id: int) -> Run:
     with RunLogReader(folder.run_log) as reader:
         return reader.run(run_id)
@@ -188,7 +183,8 @@ def test_torchrun_starts_a_run_and_a_killed_rank_ends_it(
 ) -> None:
     """torchrun ends the other rank by SIGTERM then, which is no word of a person."""
     run_id = queue_small(folder, **TWO | {"epochs": 50})
-    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    logs = f"--log-dir={folder.root / 'torchrun'}"  # it leaves them where they are
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", logs)
     first = _start(folder, run_id, sys.executable, "-m", *torchrun, started=started)
     second = _rank(1, started[0].pid)
     assert first.pid == _rank(0, started[0].pid).pid
@@ -211,10 +207,19 @@ def test_the_death_of_the_first_rank_takes_the_others_along(folder: RunsFolder) 
     assert _run(folder, run_id).status == "running"  # its supervisor marks it
 
 
-def test_sigterm_to_another_rank_ends_the_run_with_a_checkpoint(folder: RunsFolder) -> None:
+def test_the_first_rank_works_alone_and_sigterm_to_another_ends_the_run_with_a_checkpoint(
+    folder: RunsFolder,
+) -> None:
+    """A checkpoint and a snapshot on command, for which the others wait."""
     run_id = queue_small(folder, **TWO | {"epochs": 50})
+    send_command(folder.run_log, run_id, "checkpoint")
+    send_command(folder.run_log, run_id, "snapshot_features")
     first, second = start_ranks(2, execute_run, folder.root, run_id)
     until(lambda: _run(folder, run_id).step > 0, seconds=PATIENCE)
+    with RunLogReader(folder.run_log) as reader:
+        assert [command.applied_step for command in reader.commands(run_id)] == [0, 0]
+        assert [row.step for row in reader.checkpoints(run_id)] == [0]
+        assert [row.step for row in reader.features.heads(run_id)] == [0]
     assert second.pid is not None
     os.kill(second.pid, signal.SIGTERM)
     for process in (first, second):

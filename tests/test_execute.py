@@ -1,10 +1,7 @@
 """Whole runs on a small demo set: reproducible, resumable, steerable, and honest when they fail."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-import torch
 from small_runs import curves, queue_small, stop_at
 
 from trainer.control import RunControl, StopRequested
@@ -15,26 +12,6 @@ from trainer.run_log.rows import FeatureValues
 from trainer.runs_folder import RunsFolder
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> RunsFolder:
-    return RunsFolder(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    """A run sets the number of threads of this process; the next test gets the old one back."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def finished(folder: RunsFolder) -> int:
-    run_id = queue_small(folder)
-    assert execute(folder, run_id) == "finished"
-    return run_id
 
 
 def test_everything_is_streamed(folder: RunsFolder, finished: int) -> None:

@@ -1,7 +1,6 @@
 """What is exported is what the run log holds: for TensorBoard's projector, and for NumPy."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +37,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "fasa.sqlite"
     queue_run(path, name="d\u00e9mo, first", config={}, dataset="demo")
     return path
-
-
-@pytest.fixture
-def writer(path: Path) -> Iterator[RunLogWriter]:
-    with RunLogWriter(path, 1) as writer:
-        yield writer
-
-
-@pytest.fixture
-def reader(writer: RunLogWriter, path: Path) -> Iterator[RunLogReader]:
-    with RunLogReader(path) as reader:
-        yield reader
 
 
 def newest(reader: RunLogReader) -> tuple[Run, FeatureSnapshot]:

@@ -3,13 +3,12 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_runs import curves, queue_small
+from small_runs import curves, queue_small, stop_when
 
 from trainer.checkpoint import read_checkpoint
 from trainer.checkpoint_files import checkpoint_path, checkpoints, step_of
@@ -22,26 +21,6 @@ from trainer.run_log.rows import Run
 from trainer.runs_folder import RunsFolder
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> RunsFolder:
-    return RunsFolder(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    """A run sets the number of threads of this process; the next test gets the old one back."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def finished(folder: RunsFolder) -> int:
-    run_id = queue_small(folder)
-    assert execute(folder, run_id) == "finished"
-    return run_id
 
 
 def _run(folder: RunsFolder, run_id: int) -> Run:
@@ -114,7 +93,7 @@ def test_a_fork_may_go_without_fasa_or_with_it(folder: RunsFolder, finished: int
 
 def test_a_fork_outlives_its_parent_and_a_kill(folder: RunsFolder, finished: int) -> None:
     fork = _fork(folder, finished, epochs_done=2, virtual_loss_weight=0.5)
-    _stop_when(folder, fork, lambda run: run.step > 2 * _per_epoch(folder, finished))
+    stop_when(folder, fork, lambda run: run.step > 2 * _per_epoch(folder, finished))
     origin = read_checkpoint(checkpoints(folder.checkpoints(fork))[0])
     assert origin["uid"] == _run(folder, fork).uid  # no longer the parent's
     before = curves(folder, fork, until=2 * _per_epoch(folder, finished))
@@ -143,7 +122,7 @@ def test_a_fork_whose_checkpoint_is_gone_says_so(folder: RunsFolder, finished: i
 def test_a_checkpoint_cut_short_is_passed_over(folder: RunsFolder, finished: int) -> None:
     run_id = queue_small(folder)
     per_epoch = _per_epoch(folder, finished)
-    _stop_when(folder, run_id, lambda run: run.step > 2 * per_epoch)
+    stop_when(folder, run_id, lambda run: run.step > 2 * per_epoch)
     for file in checkpoints(folder.checkpoints(run_id)):
         if step_of(file) >= 2 * per_epoch:
             file.write_bytes(file.read_bytes()[:-100])
@@ -156,32 +135,13 @@ def test_a_checkpoint_cut_short_is_passed_over(folder: RunsFolder, finished: int
         assert [a.status for a in reader.attempts(run_id)] == ["stopped", "finished"]
 
 
-def _stop_when(folder: RunsFolder, run_id: int, reached: Any) -> None:
-    """Execute a run in a thread's company that asks it to stop."""
-    over = threading.Event()
-
-    def ask() -> None:
-        with RunLogReader(folder.run_log) as reader:
-            while not over.wait(0.02) and not reached(reader.run(run_id)):
-                pass
-        send_command(folder.run_log, run_id, "stop", {})
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    try:
-        assert execute(folder, run_id) == "stopped"
-    finally:
-        over.set()
-        thread.join()
-
-
 def test_snapshots_of_features_leave_no_trace_in_the_training(
     folder: RunsFolder, finished: int
 ) -> None:
     run_id = queue_small(folder)
     send_command(folder.run_log, run_id, "snapshot_features", {})
     per_epoch = _per_epoch(folder, finished)
-    _stop_when(folder, run_id, lambda run: run.step > per_epoch)
+    stop_when(folder, run_id, lambda run: run.step > per_epoch)
     with RunLogReader(folder.run_log) as reader:
         stopped_at = reader.run(run_id).step
     requeue_run(folder.run_log, run_id)

@@ -4,7 +4,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -78,18 +78,6 @@ def path(tmp_path: Path) -> Path:
     queue_run(path, name="parent", config={}, dataset="demo")
     queue_run(path, name="neighbour", config={}, dataset="demo")
     return path
-
-
-@pytest.fixture
-def writer(path: Path) -> Iterator[RunLogWriter]:
-    with RunLogWriter(path, 1) as writer:
-        yield writer
-
-
-@pytest.fixture
-def reader(path: Path) -> Iterator[RunLogReader]:
-    with RunLogReader(path) as reader:
-        yield reader
 
 
 def write_all(writer: RunLogWriter, step: int) -> None:

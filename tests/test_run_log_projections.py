@@ -3,7 +3,6 @@
 import functools
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -42,12 +41,6 @@ def path(tmp_path: Path) -> Path:
             for step in range(1, count + 1):
                 writer.feature_snapshot(VALUES, step=step, epoch=step - 1)
     return path
-
-
-@pytest.fixture
-def reader(path: Path) -> Iterator[RunLogReader]:
-    with RunLogReader(path) as reader:
-        yield reader
 
 
 def store(path: Path, run_id: int, snapshot_id: int, method: str = "pca", **changes: Any) -> bool:

@@ -8,43 +8,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from supervised_runs import until
 
 from trainer.run_log.commands import queue_run, send_command
 from trainer.run_log.reader import RunLogReader
 from trainer.run_log.schema import RunLogError, open_for_writing
 from trainer.run_log.writer import RunLogWriter
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "fasa.sqlite"
-    queue_run(path, name="first", config={}, dataset="demo")
-    return path
-
-
-@pytest.fixture
-def writer(path: Path) -> Iterator[RunLogWriter]:
-    with RunLogWriter(path, 1) as writer:
-        yield writer
-
-
-@pytest.fixture
-def reader(path: Path) -> Iterator[RunLogReader]:
-    with RunLogReader(path) as reader:
-        yield reader
-
-
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_commands_come_though_another_program_holds_the_write_lock(path: Path) -> None:

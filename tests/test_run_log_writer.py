@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from supervised_runs import until
 
 from fasa_core.fasa import FASA
 from trainer.run_log.commands import queue_run, refuse_pending, send_command
@@ -64,32 +64,6 @@ REPORT: dict[str, Any] = {
     "group_of_class": [0, 1, 0],
     "decision": [1, 0, 1],
 }
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "fasa.sqlite"
-    queue_run(path, name="first", config={}, dataset="demo")
-    return path
-
-
-@pytest.fixture
-def writer(path: Path) -> Iterator[RunLogWriter]:
-    with RunLogWriter(path, 1) as writer:
-        yield writer
-
-
-@pytest.fixture
-def reader(path: Path) -> Iterator[RunLogReader]:
-    with RunLogReader(path) as reader:
-        yield reader
-
-
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 # What is written comes back.
