@@ -6,8 +6,8 @@ component in `live_chart/` fetches the rows, extends the lines and draws them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from app.looks import (
@@ -114,8 +114,16 @@ LOSS_LINES = (
 )
 
 
+def _stage_lines() -> Iterator[tuple[str, str, Look, bool]]:
+    """The losses of a cascade's later stages, each times its stage's weight."""
+    for stage, dash in ((2, "longdashdot"), (3, "dot")):
+        for series, name, look, _ in LOSS_LINES:
+            if series in ("loss/classifier", "loss/virtual", "loss/box", "loss/mask"):
+                yield f"{series}/{stage}", f"{name}, stage {stage}", replace(look, dash=dash), True
+
+
 def losses() -> Chart:
-    """Training losses by name and the loss on the hold-out set."""
+    """Training losses by name and the loss on the hold-out set; a cascade's later stages hidden."""
     want = "scalars:loss/*,validation/loss"
     return Chart(
         key="losses",
@@ -126,7 +134,7 @@ def losses() -> Chart:
         lines=tuple(
             Line(want, name, look, series=series, smooth=series != "validation/loss",
                  hidden=hidden, markers=series == "validation/loss")
-            for series, name, look, hidden in LOSS_LINES
+            for series, name, look, hidden in (*LOSS_LINES, *_stage_lines())
         ),
         panels=(Panel("loss", from_zero=True),),
         others=OTHER_LOOKS,
@@ -149,7 +157,8 @@ def sampling_probability(counts: Mapping[str, int], *, absolute: bool) -> Chart:
     return Chart(
         key="probability",
         title="Sampling probability",
-        caption=f"{shown} of rare, common and frequent classes (the paper's Figure 3a), {how}",
+        caption=f"{shown} of the rare, common and frequent classes with training instances (the "
+        f"paper's Figure 3a), {how}",
         empty="No probability has been logged yet: the first comes with the first snapshot.",
         lines=tuple(
             Line(
@@ -339,7 +348,6 @@ def frequency_name(letter: str, counts: Mapping[str, int]) -> str:
 
 
 def frequency_counts(categories: Sequence[CategoryRow]) -> dict[str, int]:
-    """How many classes are rare, common and frequent."""
-    return {
-        letter: sum(row.frequency == letter for row in categories) for letter in FREQUENCY_NAMES
-    }
+    """How many classes with training instances are rare, common and frequent."""
+    trained = [row.frequency for row in categories if row.instance_count]
+    return {letter: trained.count(letter) for letter in FREQUENCY_NAMES}

@@ -117,11 +117,11 @@ def class_labels(categories: Sequence[CategoryRow]) -> list[str]:
 
 
 def first_pins(categories: Sequence[CategoryRow]) -> list[int]:
-    """Classes to pin when nobody has chosen: the middle one of each frequency group."""
+    """Classes to pin when nobody has chosen: the middle one of each frequency group's trained."""
     pins = []
     for letter in FREQUENCY_NAMES:
         members = sorted(
-            (row for row in categories if row.frequency == letter),
+            (row for row in categories if row.frequency == letter and row.instance_count),
             key=lambda row: (-row.instance_count, row.index),
         )
         if members:

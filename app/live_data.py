@@ -95,10 +95,15 @@ class Groups:
         self._known: dict[int, NDArray[np.int8]] = {}
 
     def of_class(self, run: Run) -> NDArray[np.int8]:
-        """[C] index into `FREQUENCIES`, -1 for a letter that is none of them."""
+        """[C] index into `FREQUENCIES`.
+
+        -1 for a letter that is none of them, and for a class without training instances: Eq. 4
+        gives it no probability, and its classifier learns nothing.
+        """
         group = self._known.get(run.id)
         if group is None:
-            letters = [row.frequency for row in self._reader.categories(run.id)]
+            rows = self._reader.categories(run.id)
+            letters = [row.frequency if row.instance_count else "" for row in rows]
             group = np.array([FREQUENCIES.index(x) if x in FREQUENCIES else -1 for x in letters],
                              np.int8)  # fmt: skip
             if len(group):

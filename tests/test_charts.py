@@ -154,6 +154,23 @@ def test_labels_are_unique_and_first_pins_are_the_middle_of_each_group() -> None
     assert class_charts.first_pins([]) == []
 
 
+def test_a_class_without_instances_is_neither_pinned_nor_counted() -> None:
+    rows = [category(0, "r", 0), category(1, "r", 0), category(2, "r", 5), category(3, "f", 0)]
+    assert class_charts.first_pins(rows) == [2]
+    assert charts.frequency_counts(rows) == {"r": 1, "c": 0, "f": 0}
+
+
+def test_the_losses_of_a_cascades_later_stages_wait_in_the_legend() -> None:
+    later = {line.series: line for line in charts.losses().lines if line.series[-1] in "23"}
+    assert later.keys() == {
+        f"loss/{part}/{stage}"
+        for part in ("classifier", "virtual", "box", "mask")
+        for stage in (2, 3)
+    }
+    assert all(line.hidden for line in later.values())
+    assert later["loss/virtual/3"].name == "virtual features, stage 3"
+
+
 @given(st.lists(st.text(max_size=3), max_size=20))
 def test_labels_are_unique_whatever_the_names(names: list[str]) -> None:
     rows = [category(i, "r", 1, name or "x") for i, name in enumerate(names)]

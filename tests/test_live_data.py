@@ -201,6 +201,24 @@ def test_bands_are_quantiles_of_each_group(synthetic: SyntheticRun, client: Test
         assert frame["values"][:, column] == pytest.approx(expected, rel=1e-5)
 
 
+def test_classes_nobody_trains_are_in_no_group(client: TestClient, tmp_path: Path) -> None:
+    """Eq. 4 gives a class without instances no probability: p = 0 would drag its group down."""
+    writer = SyntheticRun(tmp_path, classes=3).start()
+    row = {"frequency": "r", "image_count": 0}
+    writer.register_categories(
+        [
+            row | {"index": place, "id": place + 1, "name": f"class {place}", "instance_count": own}
+            for place, own in enumerate((0, 2, 4))
+        ]
+    )
+    scale = np.array([0, 1.1, 0.9], np.float32)
+    writer.class_vectors({"scale": scale}, step=1, epoch=0)
+    assert writer.flush()
+    _, [bands, groups] = ask(client, "bands:0:scale", "groups:0:scale")
+    assert bands["values"][0, 2] == pytest.approx(1.0)  # the median of 0.9 and 1.1
+    assert groups["values"][0, 0] == pytest.approx(1.0)
+
+
 def test_a_very_long_curve_comes_thinned_and_goes_on_from_there(
     synthetic: SyntheticRun, client: TestClient
 ) -> None:
