@@ -51,10 +51,12 @@ def stability_curve(
     ]
     lowest = min([0.0, *(value for _, values, _, _ in lines for value in values if value == value)])
     layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": "epochs done"}, "tickformat": "d"},
+        # Left to itself, plotly puts several ticks between two epochs when there are few.
+        "xaxis": {"title": {"text": "epochs done"}, "tickformat": "d",
+                  **({"dtick": 1} if epochs[-1] - epochs[0] < 10 else {})},
         "yaxis": {"title": {"text": "adjusted Rand index"}, "range": [lowest - 0.05, 1.05]},
         "shapes": [_rule(ground(GREY, dark), y=0)],
-    }
+    }  # fmt: skip
     if epoch in epochs:
         layout["shapes"].append(_rule(ground(GREY, dark), x=epoch))
     table: dict[str, Sequence[Any]] = {

@@ -183,6 +183,7 @@ def test_stability_is_marked_and_told() -> None:
     )
     assert [shape["x0"] for shape in figure.layout["shapes"]] == [0, 3]
     assert figure.layout["yaxis"]["range"][0] == pytest.approx(-0.55)
+    assert figure.layout["xaxis"]["dtick"] == 1  # whole epochs
     assert json.loads(json.dumps(plain(figure.traces), allow_nan=False))[1]["y"][1] is None
     assert table_text(figure.table).splitlines()[1] == "2,1.0,1.0,4,4"
 
