@@ -23,14 +23,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 from lvis import LVIS
 from torch.utils.data import DataLoader
 
+from benchmarks.kept_results import keeping
 from benchmarks.lvis_shaped import LVIS_IMAGES, write_lvis_shaped
 from data.annotation_table import open_annotations
 from data.detection import DetectionDataset
@@ -168,8 +171,10 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--items", type=int, default=800, help="photos read at each size")
     parser.add_argument("--lvis", action="store_true", help="measure the lvis package too")
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    kept = keeping("annotations", device=torch.device("cpu")) if arguments.save else nullcontext()
+    with tempfile.TemporaryDirectory() as name, kept:
         paths = {}
         for images in (arguments.images // 10, arguments.images):
             folder = Path(name) / str(images)

@@ -5,23 +5,27 @@ alarms, of the image's judged classes and of others. Both sides start from the s
 published results format and an annotation file that is open already, one after the other in one
 process. Seconds are the process's own on the processor, so that others on the machine do not
 count; peaks are what each side adds to resident memory. The lvis package gives 13 figures a kind,
-ours are these and AP_fixed and AP_pool. A first argument is another number of images.
+ours are these and AP_fixed and AP_pool.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lvis import LVIS, LVISEval, LVISResults
 from pycocotools import mask as rle_masks
 
+from benchmarks.kept_results import keeping
 from benchmarks.lvis_shaped import NUM_CLASSES, write_lvis_shaped
 from benchmarks.peak_memory import peak_growth
 from data.annotation_table import open_annotations
@@ -140,9 +144,13 @@ def bench(folder: Path, images: int) -> bool:
 
 def main() -> int:
     np.float = float  # type: ignore[attr-defined]  # gone from NumPy; the lvis package asks for it
-    images = int(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
-    with tempfile.TemporaryDirectory() as name:
-        return 0 if bench(Path(name), images) else 1
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--images", type=int, default=IMAGES)
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    options = parser.parse_args()
+    kept = keeping("evaluation", device=torch.device("cpu")) if options.save else nullcontext()
+    with tempfile.TemporaryDirectory() as name, kept:
+        return 0 if bench(Path(name), options.images) else 1
 
 
 if __name__ == "__main__":

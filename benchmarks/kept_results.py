@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -35,3 +38,20 @@ def keep(name: str, text: str, *, device: torch.device) -> Path:
     command = " ".join(["python -m", f"benchmarks.{module}", *sys.argv[1:]])
     path.write_text(f"$ {command}\n{machine}, torch {torch.__version__}\n\n{text.strip()}\n")
     return path
+
+
+@contextmanager
+def keeping(name: str, *, device: torch.device) -> Iterator[None]:
+    """Keep what is printed within, as `keep` does, if nothing goes wrong."""
+    printed = _Printed()
+    with redirect_stdout(printed):
+        yield
+    keep(name, printed.getvalue(), device=device)
+
+
+class _Printed(io.StringIO):
+    """Remembers what is printed."""
+
+    def write(self, text: str) -> int:
+        sys.__stdout__.write(text)
+        return super().write(text)
