@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from trainer.__main__ import _parser, main
+from trainer.command_line import training
 from trainer.command_line.config_flags import given_values
 from trainer.config import load_config
 
@@ -92,6 +93,14 @@ def test_what_a_command_does_not_know_is_said_with_its_name(
         main(typed)
     assert end.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_what_a_processor_computes_slowly_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    for precision, lines in (("float16", 1), ("bfloat16", 0)):
+        training._config(
+            _parser().parse_args(["queue", "--device=cpu", f"--precision={precision}"])
+        )
+        assert capsys.readouterr().err.count("precision is float16, which a processor") == lines
 
 
 def test_an_empty_list_overrules_that_of_a_preset(tmp_path: Path) -> None:

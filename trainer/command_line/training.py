@@ -13,6 +13,7 @@ from trainer.command_line.parser import add_command
 from trainer.command_line.resuming import say_who_trains
 from trainer.config import RunConfig, load_config
 from trainer.data_layouts import data_files
+from trainer.devices import gpus
 from trainer.presets import preset_values, scaling_advice
 from trainer.process_identity import process_identity
 from trainer.run_log.commands import claim_run, queue_run
@@ -82,13 +83,19 @@ def _queue(given: argparse.Namespace) -> int:
 
 
 def _config(given: argparse.Namespace) -> RunConfig:
-    """The run as the flags have it; a batch size that wants other rates is said, not changed."""
+    """The run as the flags have it; what its flags do not fit is said, not changed."""
     config = load_config(given_values(given))
     if config.data != "demo":
         data_files(config)  # a missing folder is said before torch loads for seconds
     advice = scaling_advice(preset_values(given.preset.split(",")), config.model_dump())
     if advice:
         print(f"fasa: {advice}", file=sys.stderr)
+    if config.precision == "float16" and (config.device == "cpu" or not gpus()):
+        print(
+            "fasa: precision is float16, which a processor computes many times slower than "
+            "float32: give --precision bfloat16 or float32",
+            file=sys.stderr,
+        )
     return config
 
 
