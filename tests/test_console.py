@@ -4,6 +4,11 @@ import os
 import pty
 import subprocess
 import sys
+import time
+
+import pytest
+
+from trainer.console import Console
 
 _SCRIPT = """
 from trainer.console import Console
@@ -20,6 +25,28 @@ def test_plain_lines_into_a_pipe() -> None:
         [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["training 1/2 3/3 loss 1", "epoch 1/2 [done]"]
+
+
+def test_a_pipe_gets_a_line_every_fifty_batches(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console() as console:
+        console.phase("training 1/2", done=20)
+        for _ in range(100):
+            console.advance("loss 1.5", total=120)
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"training 1/2 {done}/120 loss 1.5" for done in (50, 100, 120)]
+
+
+def test_a_pipe_gets_a_line_a_minute_when_batches_are_slow(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Console() as console:
+        console.phase("evaluation 1/2")
+        for _ in range(6):
+            now += 25.0
+            console.advance(total=7)
+    assert capsys.readouterr().out.splitlines() == ["evaluation 1/2 3/7", "evaluation 1/2 6/7"]
 
 
 def test_a_bar_on_a_terminal() -> None:

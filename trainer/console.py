@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console as RichConsole
@@ -14,7 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-_PLAIN_EVERY = 50  # steps between two lines where there is no terminal to redraw
+# Between two lines where there is no terminal to redraw, whatever comes first:
+_PLAIN_EVERY = 50  # batches
+_PLAIN_SECONDS = 60.0
 
 
 class Console:
@@ -58,7 +61,7 @@ class Console:
 
     def phase(self, name: str, *, done: int = 0) -> None:
         """A new phase begins, `done` of its batches behind it, and takes the last one's place."""
-        self._name, self._done = name, done
+        self._name, self._done, self._said = name, done, time.monotonic()
         if self._bars is not None:
             if self._task is not None:
                 self._bars.remove_task(self._task)
@@ -69,5 +72,10 @@ class Console:
         self._done += 1
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, advance=1, total=total, note=note)
-        elif self._done % _PLAIN_EVERY == 0 or self._done == total:
+        elif self._is_due() or self._done == total:
+            self._said = time.monotonic()
             self.say(f"{self._name} {self._done}/{total} {note}".rstrip())
+
+    def _is_due(self) -> bool:
+        is_late = time.monotonic() - self._said >= _PLAIN_SECONDS
+        return is_late or self._done % _PLAIN_EVERY == 0
