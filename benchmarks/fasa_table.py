@@ -4,7 +4,7 @@
     python -m benchmarks.fasa_table photos --data-folder DIR --runs FOLDER
 
 Trains what FOLDER does not hold yet (one thread a run, several runs at a time) and prints the
-table as Markdown: the mean over seeds and the half-width of its 95 % interval (Student's t).
+tables as Markdown: the mean over seeds and the half-width of its 95 % interval (Student's t).
 `demo` is the composed set, `photos` real photos laid out as COCO 2017's (see docs/data.md).
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,13 +26,19 @@ from trainer.runs_folder import RunsFolder
 
 REGIMES = {
     "demo": {
-        "SGD on the classifier": ("demo-baseline", "demo"),
-        "AdamW everywhere, 32 RoIs": ("demo-baseline,demo-adamw", "demo,demo-adamw"),
+        "SGD": ("demo-baseline", "demo"),
+        "AdamW, 32 RoIs": ("demo-baseline,demo-adamw", "demo,demo-adamw"),
     },
-    "photos": {"SGD on the classifier": ("photos-baseline", "photos")},
+    "photos": {"SGD": ("photos-baseline", "photos")},
 }
 METRICS = ("AP", "AP_r", "AP_c", "AP_f")
-SIGNS = ("|w| r", "|w| c", "|w| f", "rare < 1 AP", "rare val. CE")
+SIGNS = (
+    "norm, rare",
+    "norm, common",
+    "norm, frequent",
+    "rare classes below 1 AP",
+    "rare hold-out loss",
+)
 
 
 def main() -> int:
@@ -55,7 +61,7 @@ def main() -> int:
     if any(codes):
         print("a run failed: see its console above", file=sys.stderr)
         return 1
-    for line in _table(given.runs, regimes, given.seeds):
+    for line in _tables(given.runs, regimes, given.seeds):
         print(line)
     return 0
 
@@ -86,33 +92,48 @@ def _finished(runs: Path, presets: str, seed: int) -> Run | None:
     return found[-1] if found else None
 
 
-def _table(runs: Path, regimes: Mapping[str, tuple[str, str]], seeds: list[int]) -> list[str]:
-    lines = [
-        "| regime | arm | " + " | ".join(METRICS + SIGNS) + " |",
-        "|" + "-|" * (2 + len(METRICS) + len(SIGNS)),
-    ]
-    for regime, pair in regimes.items():
-        measured = [np.array([_measure(runs, presets, seed) for seed in seeds]) for presets in pair]
-        rows = {
-            "baseline": measured[0],
-            "FASA": measured[1],
-            "difference": measured[1] - measured[0],
-        }
-        for arm, values in rows.items():
-            cells = [_interval(column, signed=arm == "difference") for column in values.T]
-            lines.append(f"| {regime} | {arm} | " + " | ".join(cells) + " |")
-    return lines
+def _tables(runs: Path, regimes: Mapping[str, tuple[str, str]], seeds: list[int]) -> Iterator[str]:
+    """AP of the arms and their difference, seed by seed; then the signs of a collapsed tail."""
+    measured = {
+        (regime, arm): np.array([_measure(runs, presets, seed) for seed in seeds])
+        for regime, pair in regimes.items()
+        for arm, presets in zip(("baseline", "FASA"), pair, strict=True)
+    }
+    yield from _header(METRICS)
+    for regime in regimes:
+        without, with_fasa = measured[regime, "baseline"], measured[regime, "FASA"]
+        for arm, values in (
+            ("baseline", without), ("FASA", with_fasa), ("difference", with_fasa - without)
+        ):  # fmt: skip
+            columns = values.T[: len(METRICS)]
+            cells = [_interval(column, signed=arm == "difference") for column in columns]
+            yield _row(regime, arm, cells)
+    yield ""
+    yield from _header(SIGNS)
+    for (regime, arm), values in measured.items():
+        norms, rest = values.T[len(METRICS) :][:3], values.T[len(METRICS) + 3 :]
+        cells = [f"{norm.mean():.2f}" for norm in norms] + [_interval(column) for column in rest]
+        yield _row(regime, arm, cells)
 
 
-def _interval(values: np.ndarray, *, signed: bool) -> str:
+def _header(columns: Sequence[str]) -> Iterator[str]:
+    yield _row("classifier", "arm", columns)
+    yield "|" + "-|" * (2 + len(columns))
+
+
+def _row(*cells: str | Iterable[str]) -> str:
+    texts = [text for cell in cells for text in ([cell] if isinstance(cell, str) else cell)]
+    return "| " + " | ".join(texts) + " |"
+
+
+def _interval(values: np.ndarray, *, signed: bool = False) -> str:
     """Mean and half-width of its 95 % interval over seeds."""
     count = len(values)
-    digits = 2 if abs(values.mean()) < 1 else 1
-    mean = f"{values.mean():+.{digits}f}" if signed else f"{values.mean():.{digits}f}"
+    mean = f"{values.mean():+.1f}" if signed else f"{values.mean():.1f}"
     if count < 2:
         return mean
     half = stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / count**0.5
-    return f"{mean} ± {half:.{digits}f}"
+    return f"{mean} ± {half:.1f}"
 
 
 def _measure(runs: Path, presets: str, seed: int) -> list[float]:
