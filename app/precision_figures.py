@@ -83,8 +83,8 @@ _MEANINGS = {
     "AP_2": "average precision of {of}, classes with 20 to 399 training instances",
     "AP_3": "average precision of {of}, classes with 400 to 7,999 training instances",
     "AP_4": "average precision of {of}, classes with 8,000 or more training instances",
-    "AP_fixed": "average precision of {of} from the 10,000 best detections of each class, within "
-    "the run's cap per image (none: fasa evaluate --fixed)",
+    "AP_fixed": "average precision of {of} from the 10,000 best detections of each class that the "
+    "run's cap per image lets through",
     "AP_pool": "average precision of {of} of one curve over many classes",
     "AR": "average recall of {of}",
 }

@@ -41,7 +41,7 @@ def test_what_a_figure_means() -> None:
     assert meaning("AP", "boxes") == "average precision of boxes"
     assert meaning("AP_r", "masks") == "average precision of masks, rare classes"
     assert meaning("AR_small", "masks") == "average recall of masks, small objects"
-    assert meaning("AP_fixed_f", "masks").endswith("detections of each class, frequent classes")
+    assert meaning("AP_fixed_f", "masks").endswith("cap per image lets through, frequent classes")
     assert meaning("AP_3", "boxes").endswith("400 to 7,999 training instances")
     assert subscript("AP_pool_c") == ("AP", "pool, c")
     assert subscript("AP50") == ("AP", "50")
