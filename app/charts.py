@@ -122,7 +122,7 @@ def _stage_lines() -> Iterator[tuple[str, str, Look, bool]]:
                 yield f"{series}/{stage}", f"{name}, stage {stage}", replace(look, dash=dash), True
 
 
-def losses() -> Chart:
+def losses(*, cascade: bool = False) -> Chart:
     """Training losses by name and the loss on the hold-out set; a cascade's later stages hidden."""
     want = "scalars:loss/*,validation/loss"
     return Chart(
@@ -134,7 +134,7 @@ def losses() -> Chart:
         lines=tuple(
             Line(want, name, look, series=series, smooth=series != "validation/loss",
                  hidden=hidden, markers=series == "validation/loss")
-            for series, name, look, hidden in (*LOSS_LINES, *_stage_lines())
+            for series, name, look, hidden in (*LOSS_LINES, *(_stage_lines() if cascade else ()))
         ),
         panels=(Panel("loss", from_zero=True),),
         others=OTHER_LOOKS,

@@ -45,6 +45,7 @@ def every_chart() -> list[charts.Chart]:
     counts = {"r": 20, "c": 22, "f": 18}
     return [
         charts.losses(),
+        charts.losses(cascade=True),
         charts.sampling_probability(counts, absolute=False),
         charts.sampling_probability(counts, absolute=True),
         average_precision(measure="segm"),
@@ -161,7 +162,8 @@ def test_a_class_without_instances_is_neither_pinned_nor_counted() -> None:
 
 
 def test_the_losses_of_a_cascades_later_stages_wait_in_the_legend() -> None:
-    later = {line.series: line for line in charts.losses().lines if line.series[-1] in "23"}
+    later = {line.series: line for line in charts.losses(cascade=True).lines
+             if line.series[-1] in "23"}  # fmt: skip
     assert later.keys() == {
         f"loss/{part}/{stage}"
         for part in ("classifier", "virtual", "box", "mask")

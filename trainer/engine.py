@@ -309,9 +309,10 @@ class Trainer:
             return
         self.first.recorder.evaluation(result, step=self.at.step, epoch=self.at.epoch)
         self.first.gallery.record(result.records, step=self.at.step, epoch=self.at.epoch)
+        is_coco_lt = self.config.data == "coco_lt"  # which is reported by bins of class size
         shown = "  ".join(
             f"{name} {result.metrics[f'segm/{name}']:.1f}"
-            for name in ("AP", "AP_r", "AP_c", "AP_f")
+            for name in ("AP", *(f"AP_{group}" for group in ("1234" if is_coco_lt else "rcf")))
             if f"segm/{name}" in result.metrics  # a group without objects has no figure
         )
         self.console.say(f"epoch {done}/{self.config.epochs}  mask {shown}")

@@ -54,7 +54,8 @@ def draw(run: Run, categories: Sequence[CategoryRow]) -> None:
                        view=view)  # fmt: skip
 
     counts = charts.frequency_counts(categories)
-    first, rest = [charts.losses(), average_precision(measure="segm", shown=figures)], []
+    losses = charts.losses(cascade=run.config.get("detector") == "cascade_mask_rcnn")
+    first, rest = [losses, average_precision(measure="segm", shown=figures)], []
     if fasa:  # a baseline samples no virtual features and adapts nothing
         spread = charts.probability_bands(counts, absolute=absolute)
         probability = charts.sampling_probability(counts, absolute=absolute)
