@@ -72,8 +72,11 @@ def serving(runs: Path, *, port: int | None = None) -> Iterator[str]:
 
 
 @pytest.fixture
-def dashboard() -> Iterator[Callable[[Path], str]]:
-    """Start the dashboard of a folder of runs: `dashboard(runs)` returns its address."""
+def dashboard(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
+    """Start the dashboard of a folder of runs: `dashboard(runs)` returns its address.
+
+    It needs `tmp_path` only so that it ends, and tabs with it, before its runs are removed.
+    """
     with contextlib.ExitStack() as stack:
         yield lambda runs: stack.enter_context(serving(runs))
 

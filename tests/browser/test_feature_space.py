@@ -128,6 +128,7 @@ def test_epochs_pins_colours_and_chosen_points(
     expect_stage(page, bright=of_class)
     press(page, "✕ clear")
     press(page, "dim the rest")
+    expect_stage(page, bright=points)
     choose_all(page)
     expect(page.get_by_role("status").filter(has_text="chosen")).to_have_text(
         f"{objects} objects and {3 * CLASSES} virtual features chosen."
