@@ -1,6 +1,7 @@
 """The projector's work on a real run log, in this process; its death is tried in test_projector."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -122,21 +123,29 @@ def test_what_a_dead_projector_left_is_failed_and_not_tried_again(
     assert "does not try it again" in str(head.error)
 
 
-def test_a_stopped_one_takes_its_picture_back(
+def test_a_stopped_one_takes_its_picture_back_and_begins_no_other(
     run: FeatureRun, reader: RunLogReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only_pca(monkeypatch)
     (taken,) = run.add(0)
+    stopped, begun, go_on = Projector(run.path), threading.Event(), threading.Event()
 
-    def stopped(*given: Any, **more: Any) -> None:
-        assert states(reader) == {taken: {"pca": "running"}}
-        raise KeyboardInterrupt
+    def make(*given: Any, **more: Any) -> None:
+        begun.set()
+        assert go_on.wait(60)
 
     with monkeypatch.context() as patch:
-        patch.setattr(projector_work, "project", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            Projector(run.path).work()
-    assert states(reader) == {taken: {}}
+        patch.setattr(projector_work, "project", make)
+        thread = threading.Thread(target=stopped.work_off, daemon=True)
+        thread.start()
+        assert begun.wait(60)
+        assert states(reader) == {taken: {"pca": "running"}}
+        stopped.take_back()
+        assert states(reader) == {taken: {}}
+        go_on.set()
+        thread.join(1.0)  # in which it would begin another
+        assert thread.is_alive()
+        assert states(reader) == {taken: {}}
     Projector(run.path).work_off()
     assert states(reader) == {taken: {"pca": "ready"}}
 

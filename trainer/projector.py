@@ -11,8 +11,10 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from trainer.background import step_back
 from trainer.folder_lock import PROJECTOR, SupervisorError, lock_folder
@@ -20,12 +22,18 @@ from trainer.run_log.reader import RunLogReader
 from trainer.run_log.schema import RunLogError
 from trainer.runs_folder import RunsFolder, default_runs_folder
 
+if TYPE_CHECKING:
+    from trainer.projector_work import Projector
+
 _BAD_INPUT = 2
 _INTERRUPTED = 130
+_LOOK_SECONDS = 0.2  # between two looks whether to stop
 
 
 def run_projector(folder: RunsFolder, *, once: bool, parent: int | None = None) -> int:
     """Make pictures until SIGTERM or Ctrl-C, or until there is none left to make.
+
+    Stopped amid a picture it takes that back and ends the process, without returning.
 
     Args:
         folder: whose run log.
@@ -40,31 +48,76 @@ def run_projector(folder: RunsFolder, *, once: bool, parent: int | None = None) 
         RunLogError: ``once`` was asked for, and the run log cannot be used.
         ValueError: the environment asks for a priority that there is not.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    stop = _Stop()
     if once:
         RunLogReader(folder.run_log).close()  # before anything is made in a folder that has none
     with lock_folder(folder.root, PROJECTOR):
-        try:
-            step_back()
-            # Heavy libraries, at the lowest priority.
-            from trainer.projector_work import Projector
-
-            projector = Projector(folder.run_log)
-            if once:
-                projector.work_off()
-            else:
-                projector.run_forever(parent)
-        except KeyboardInterrupt:
-            return _INTERRUPTED if once else 0
+        step_back()
+        pictures = _Pictures(folder.run_log, once=once)
+        pictures.start()
+        while pictures.is_alive() and not stop.asked and parent in (None, os.getppid()):
+            pictures.join(_LOOK_SECONDS)
+        if pictures.is_alive():
+            pictures.take_back()
+            sys.stdout.flush()
+            # Not by leaving the interpreter: that would wait for a library, or pull it from under.
+            os._exit(_INTERRUPTED if once else 0)
+        if pictures.error is not None:
+            raise pictures.error
     return 0
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # A second one would cut short what the first one ends.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
+class _Stop:
+    """SIGTERM and Ctrl-C from now on: whether one came."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
+class _Pictures(threading.Thread):
+    """Makes the pictures, in a thread that no signal raises in.
+
+    An exception raised in a callback of numba's compiler is lost there, or ends the process with a
+    segmentation fault.
+
+    Args:
+        run_log: need not be there yet.
+        once: stop when nothing is left.
+
+    Attributes:
+        error: that ended it.
+    """
+
+    def __init__(self, run_log: Path, *, once: bool) -> None:
+        super().__init__(name="pictures", daemon=True)
+        self.error: BaseException | None = None
+        self._run_log = run_log
+        self._once = once
+        self._projector: Projector | None = None
+
+    def run(self) -> None:
+        """Until an error, or until nothing is left."""
+        try:
+            # Heavy libraries, at the lowest priority.
+            from trainer.projector_work import Projector
+
+            self._projector = Projector(self._run_log)
+            if self._once:
+                self._projector.work_off()
+            else:
+                self._projector.run_forever()
+        except BaseException as error:  # raised again in the main thread
+            self.error = error
+
+    def take_back(self) -> None:
+        """Begin no other picture, and leave the one that is being made to another projector."""
+        if self._projector is not None:
+            self._projector.take_back()
 
 
 def main() -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,10 +48,11 @@ class Projector:
         self._file: tuple[int, int] | None = None  # the run log that was looked through last
         self._seen = -1  # its data version when there was nothing to do
         self._complaint = ""
+        self._beginning = threading.Lock()
 
-    def run_forever(self, parent: int | None = None) -> None:
-        """Until an exception such as KeyboardInterrupt, or until this is no child of ``parent``."""
-        while parent is None or os.getppid() == parent:
+    def run_forever(self) -> None:
+        """Until an exception that is no `RunLogError`."""
+        while True:
             try:
                 worked = self.work()
                 self._complaint = ""
@@ -95,16 +96,23 @@ class Projector:
         self._do(job)
         return True
 
+    def take_back(self) -> None:
+        """From another thread: no picture is begun from now on, and that being made is not shown.
+
+        Another projector makes it. The one that works on here is to be ended with its process.
+        """
+        self._beginning.acquire()  # and never released
+        if identity(self._path) == self._file:
+            with suppress(RunLogError):
+                abandon_running(self._path)
+
     def _do(self, job: Job) -> None:
         where = (self._path, job.run_id, job.snapshot_id, job.method)
         try:
-            if begin_projection(*where):
+            with self._beginning:
+                begun = begin_projection(*where)
+            if begun:
                 self._make(job)
-        except KeyboardInterrupt:
-            if identity(self._path) == self._file:
-                with suppress(RunLogError):
-                    abandon_running(self._path)
-            raise
         except RunLogError:
             self._insist(lambda: abandon_running(self._path))
             raise
