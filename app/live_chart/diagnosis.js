@@ -6,6 +6,10 @@ import { follow, get } from "./poll.js";
 
 const EVERY = 10_000; // milliseconds: disk, memory and heartbeat change without new rows
 const SOONEST = 5_000; // milliseconds between two judgements of new snapshots; ten tabs may ask
+// Pixels of what unfolds. What comes and goes in it scrolls: the page below never moves while a
+// person works there, as every move of the page closes an open list of choices.
+const LEAST = 96;
+const MOST = 224;
 const SIGNS = {
   bad: { mark: "✕", word: "wrong" },
   warn: { mark: "!", word: "warning" },
@@ -81,7 +85,13 @@ export class DiagnosisView {
     line.append(this.sign, this.head, this.behind);
     this.list = element("ol");
     this.scope = element("p", "fasa-caption");
-    this.panel.append(line, this.list, this.scope);
+    this.findings = element("div", "fasa-findings");
+    this.findings.tabIndex = 0; // so that the keyboard scrolls it too
+    this.findings.setAttribute("role", "group");
+    this.findings.setAttribute("aria-label", "Findings");
+    this.findings.append(this.list, this.scope);
+    this.panel.append(line, this.findings);
+    this.panel.addEventListener("toggle", () => this.hold());
     this.said = element("p", "fasa-unseen");
     this.said.setAttribute("role", "status"); // polite: read out when nothing else is
     root.append(this.panel, this.said);
@@ -177,15 +187,25 @@ export class DiagnosisView {
     this.panel.dataset.tone = tone;
   }
 
-  // Open where something is wrong, unless the address says otherwise. What is new opens it again.
+  // Open at first where something is to be told, unless the address says otherwise. Later only what
+  // is wrong opens it: of a warning the line tells by words and colour.
   unfold(findings) {
-    const pressing = findings.filter((f) => f.severity !== "note").map((f) => f.key);
-    const isNew = this.pressing !== undefined && pressing.some((key) => !this.pressing.includes(key));
-    const isFirst = this.pressing === undefined;
-    this.pressing = pressing;
+    const wrong = findings.filter((f) => f.severity === "bad").map((f) => f.key);
+    const isNew = this.wrong !== undefined && wrong.some((key) => !this.wrong.includes(key));
+    const isFirst = this.wrong === undefined;
+    this.wrong = wrong;
     const chosen = this.data.view.fold;
-    if (isFirst) this.panel.open = chosen ? chosen === "open" : pressing.length > 0;
+    if (isFirst) this.panel.open = chosen ? chosen === "open" : findings.some((f) => f.severity !== "note");
     else if (isNew) this.panel.open = true;
+  }
+
+  // As high as what it holds when it unfolds, within bounds, and no other until it unfolds again.
+  hold() {
+    const { style } = this.findings;
+    style.height = "";
+    if (!this.panel.open) return;
+    const height = Math.min(Math.max(this.findings.offsetHeight, LEAST), MOST);
+    style.height = `${height}px`;
   }
 
   fold() {

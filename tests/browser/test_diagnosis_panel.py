@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browser.synthetic_log import SyntheticRun
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from trainer.run_log.schema import FILE_NAME
 
@@ -46,6 +46,12 @@ def width_beyond(page: Page) -> int:
     return beyond
 
 
+def height_of(panel: Locator) -> float:
+    """Pixels."""
+    height: float = panel.evaluate("panel => panel.getBoundingClientRect().height")
+    return height
+
+
 def test_the_panel_of_a_run_that_goes_wrong_and_is_mended(
     page: Page, dashboard: Dashboard, tmp_path: Path
 ) -> None:
@@ -65,8 +71,14 @@ def test_the_panel_of_a_run_that_goes_wrong_and_is_mended(
     expect(panel).not_to_have_attribute("open", "")
     expect(said).to_have_text("Diagnosis: nothing wrong.")
 
-    # Two classes were never seen: it opens by itself, in words, and says the class's name as text.
+    # Two classes were never seen: the line says so, and the page below does not move.
+    before = height_of(panel)
     put(run, observed_rois=np.where(np.arange(60) < 2, 0, 900).astype(np.int32))
+    expect(line).to_contain_text("1 warning")
+    expect(line).to_contain_text("Classes never observed")
+    assert height_of(panel) == before
+    # Who comes now finds it open, in words, and the class's name as text.
+    page.reload()
     finding = panel.locator("[data-finding=never_observed]")
     expect(finding).to_be_visible()
     expect(line).to_contain_text("1 warning")
@@ -97,18 +109,24 @@ def test_the_panel_of_a_run_that_goes_wrong_and_is_mended(
 
     # Worse: the worst comes first. The entry that was there before is the same node.
     finding.evaluate("node => { node.marked = true; }")
+    before = height_of(panel)
     writer.scalars({"loss/box": float("inf")}, step=run.step, epoch=run.epoch)
     put(run)
     expect(panel.locator("li").first).to_contain_text("Loss not finite")
     expect(line).to_contain_text("1 wrong · 1 warning")
     assert finding.evaluate("node => node.marked") is True
 
-    # Mended: quiet again.
+    assert height_of(panel) == before
+
+    # Mended: quiet again, and folded by the person it stays so until something is wrong.
     writer.scalars({"loss/box": 0.4}, step=run.step, epoch=run.epoch)
     put(run, observed_rois=np.full(60, 900, np.int32))
     expect(line).to_contain_text("Nothing wrong")
     expect(panel.locator("li")).to_have_count(0)
     expect(said).to_have_text("Diagnosis: nothing wrong.")
+    assert height_of(panel) == before
+    line.click()
+    expect(page).to_have_url(re.compile("diagnosis=closed"))
 
     # Killed: no heartbeat any more.
     writer.close()
