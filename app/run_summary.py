@@ -18,6 +18,7 @@ from trainer.run_log.schema import FINAL_STATUSES
 Liveness = Literal["waiting", "alive", "stalled", "dead", "over"]
 
 STALLED_AFTER = 6.0  # seconds without a heartbeat; the trainer stamps one every second
+TO_LOAD = 10  # times as long before the first one: a busy machine loads libraries for a minute
 EXCERPT = 400  # characters of a note that lists and headers show
 
 PACE = "step_seconds"  # logged once a step; its rows tell when each step was taken
@@ -44,8 +45,10 @@ def liveness(run: Run, now: float) -> Liveness:
         return "over"
     if run.status == "queued":
         return "waiting"
-    sign = run.heartbeat if run.heartbeat is not None else (run.started or run.created)
-    age = now - sign
+    if run.heartbeat is not None:
+        age = now - run.heartbeat
+    else:
+        age = (now - (run.started or run.created)) / TO_LOAD
     if age <= STALLED_AFTER:
         return "alive"
     return "stalled" if age <= DEAD_AFTER else "dead"

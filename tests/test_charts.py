@@ -202,7 +202,8 @@ def test_heartbeat_tells_alive_from_stalled_from_dead(
 
 
 def test_a_run_that_just_started_has_time_for_its_first_heartbeat() -> None:
-    assert liveness(run(status="starting", heartbeat=None, started=NOW - 3), NOW) == "alive"
+    assert liveness(run(status="starting", heartbeat=None, started=NOW - 60), NOW) == "alive"
+    assert liveness(run(status="starting", heartbeat=None, started=NOW - 61), NOW) == "stalled"
     assert liveness(run(status="starting", heartbeat=None, started=NOW - 300), NOW) == "dead"
     assert heartbeat_age(run(heartbeat=None), NOW) is None
     assert heartbeat_age(run(heartbeat=NOW + 5), NOW) == 0  # clocks that differ a little

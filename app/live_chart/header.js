@@ -6,12 +6,13 @@ import { follow } from "./poll.js";
 
 // What a person should know about a run that is not simply training; "" when there is nothing.
 function remark(run, age) {
+  const silence = run.heartbeat_age === null ? "No heartbeat yet" : `No heartbeat for ${duration(age)}`;
   switch (run.liveness) {
     case "stalled":
-      return `No heartbeat for ${duration(age)}: the trainer hangs, or the machine is very busy.`;
+      return `${silence}: the trainer hangs, or the machine is very busy.`;
     case "dead":
       return (
-        `No heartbeat for ${duration(age)}: the trainer is gone. ` +
+        `${silence}: the trainer is gone. ` +
         "The supervisor (fasa up) marks this run; it can then be resumed from its checkpoint."
       );
     case "waiting":

@@ -364,10 +364,18 @@ def test_400_pixels_are_enough_in_light_and_dark(
     page: Page, dashboard: Dashboard, tmp_path: Path
 ) -> None:
     run = SyntheticRun(tmp_path, epochs=2, steps_per_epoch=20)
-    run.start()
-    run.finish()
+    writer = run.start()
     page.set_viewport_size({"width": 400, "height": 800})
     page.goto(f"{dashboard(tmp_path)}/run")
+    header = page.locator(".fasa-header")
+    heights = set()
+    for phase in ("training", "evaluation", "validation"):  # no word moves the page
+        run.progress(phase)
+        writer.flush()
+        expect(header).to_contain_text(phase)
+        heights.add(header.evaluate("node => node.getBoundingClientRect().height"))
+    assert len(heights) == 1
+    run.finish()
     for chart in ("heat_map", "pinned"):
         wait_for_points(page, chart, 1)
     widest = page.evaluate(
