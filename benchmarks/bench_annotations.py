@@ -173,7 +173,11 @@ def main() -> int:
     parser.add_argument("--lvis", action="store_true", help="measure the lvis package too")
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     arguments = parser.parse_args()
-    kept = keeping("annotations", device=torch.device("cpu")) if arguments.save else nullcontext()
+    kept = (
+        keeping("bench_annotations", device=torch.device("cpu"))
+        if arguments.save
+        else nullcontext()
+    )
     with tempfile.TemporaryDirectory() as name, kept:
         paths = {}
         for images in (arguments.images // 10, arguments.images):

@@ -148,7 +148,9 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
     options = parser.parse_args()
-    kept = keeping("evaluation", device=torch.device("cpu")) if options.save else nullcontext()
+    kept = (
+        keeping("bench_evaluation", device=torch.device("cpu")) if options.save else nullcontext()
+    )
     with tempfile.TemporaryDirectory() as name, kept:
         return 0 if bench(Path(name), options.images) else 1
 

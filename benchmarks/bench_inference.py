@@ -200,7 +200,7 @@ def main() -> int:
     torch.set_num_threads(1)
     found = [bench(name, sharpness) for name, sharpness in SHARPNESS.items()]
     if "--save" in sys.argv:
-        keep("inference", "\n".join(text for _, text in found), device=torch.device("cpu"))
+        keep("bench_inference", "\n".join(text for _, text in found), device=torch.device("cpu"))
     return 0 if all(passed for passed, _ in found) else 1
 
 

@@ -169,3 +169,14 @@ def test_a_run_whose_data_is_gone_fails_with_a_sentence(folder: RunsFolder) -> N
     assert run.error is not None
     assert "Traceback" not in run.error
     assert run.step == 0
+
+
+def test_a_set_that_is_less_than_one_batch_is_told_of_once(folder: RunsFolder) -> None:
+    run_id = queue_small(folder, batch_size=1000, epochs=2)
+    stop_at(folder, run_id, step=1, phase="training")
+    assert execute(folder, run_id) == "finished"
+    reader = RunLogReader(folder.run_log)
+    assert reader.run(run_id).total_steps == 2
+    (warning,) = [event.text for event in reader.events(run_id) if event.kind == "warning"]
+    assert warning.startswith("batch_size is 1000, and an epoch has ")
+    assert "Lower batch_size" in warning

@@ -118,7 +118,7 @@ class Trainer:
         )
         self._phase = PHASES[0]
         self._last_reason = ""
-        self.total_steps = self._batches(self._images_in_epoch(0)) * config.epochs
+        self.total_steps = self._batches(self.images_in_epoch(0)) * config.epochs
 
     @property
     def at(self) -> Position:
@@ -162,7 +162,8 @@ class Trainer:
             epochs=self.config.epochs,
         )
 
-    def _images_in_epoch(self, epoch: int) -> int:
+    def images_in_epoch(self, epoch: int) -> int:
+        """That an epoch, from 0, trains on; those that are repeated as often as they are."""
         return len(train_indices(self.config, self.data.train, epoch=epoch))
 
     def _batches(self, images: int) -> int:
@@ -178,7 +179,7 @@ class Trainer:
         if self.at.batch == 0 and is_milestone and self.first is not None:
             self.first.recorder.learning_rate_step(step=self.at.step, epoch=self.at.epoch)
         self.model.train()
-        images = self._images_in_epoch(self.at.epoch)
+        images = self.images_in_epoch(self.at.epoch)
         loader = train_loader(
             self.config,
             self.data.train,

@@ -101,8 +101,9 @@ def _lead(folder: RunsFolder, run_id: int, party: Party) -> str:
                 _go_back(trainer, run, reader, writer, console)
                 if warning is not None:
                     writer.config(config.model_dump(mode="json"))
-                    writer.event("warning", warning, step=0, epoch=0)
-                    console.say(f"warning: {warning}")
+                for text in filter(None, (warning, _small_set(trainer))):
+                    writer.event("warning", text, step=0, epoch=0)
+                    console.say(f"warning: {text}")
             signals.wait_for_moment = True
             writer.status("running")
             writer.flush()  # brings what was asked while the run waited, before its first step
@@ -161,6 +162,17 @@ def _config(run: Run, folder: RunsFolder) -> tuple[RunConfig, str | None]:
     if checkpoints(folder.checkpoints(run.id)):  # they hold the weights
         return config.model_copy(update={"backbone_weights": NO_WEIGHTS}), None
     return with_weights_at_hand(config)
+
+
+def _small_set(trainer: Trainer) -> str | None:
+    """A warning, at the start of a run, where a whole epoch is less than a batch."""
+    asked, images = trainer.config.batch_size, trainer.images_in_epoch(0)
+    if trainer.at.step or images >= asked:
+        return None
+    return (
+        f"batch_size is {asked}, and an epoch has {images} images: every step takes all of them. "
+        "Lower batch_size, and learning_rate in proportion, for more steps an epoch."
+    )
 
 
 def _build(
