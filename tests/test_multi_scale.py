@@ -215,12 +215,7 @@ def test_neither_workers_nor_resuming_change_a_size(data_set: DetectionDataset) 
     seen = sizes_of(train_loader(config, data_set, epoch=1))
     assert len(seen) > IMAGES  # the rare class's images come again
     assert len({tuple(shape) for _, shape in seen}) == 7
-    one = train_loader(config, data_set, epoch=1)
-    two = torch.utils.data.DataLoader(
-        one.dataset, batch_sampler=one.batch_sampler, collate_fn=one.collate_fn,
-        num_workers=2, multiprocessing_context="fork",
-    )  # fmt: skip
-    assert sizes_of(two) == seen
+    assert sizes_of(train_loader(small(workers=2), data_set, epoch=1)) == seen
     assert sizes_of(train_loader(config, data_set, epoch=1, skip_batches=2)) == seen[8:]
     assert sizes_of(train_loader(config, data_set, epoch=2)) != seen
 

@@ -96,7 +96,8 @@ def _claim(path: Path, number: int, answers: Connection) -> None:
 
 
 def test_of_many_processes_one_claims(path: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    # A fork of this process would copy the locks that its threads hold at that moment.
+    context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
     processes = [context.Process(target=_claim, args=(path, n, sender)) for n in range(6)]
     for process in processes:

@@ -107,7 +107,7 @@ def test_loader_workers_give_the_same_batches(data_set: DetectionDataset) -> Non
             batch_size=4,
             num_workers=workers,
             collate_fn=collate,
-            multiprocessing_context="fork" if workers else None,
+            multiprocessing_context="forkserver" if workers else None,
         )
         return [(torch.stack(images), targets) for images, targets in loader if len(images) == 4]
 
