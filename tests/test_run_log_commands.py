@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 import time
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,8 @@ def test_a_run_is_claimed_once(path: Path) -> None:
     assert (run(path).process_id, run(path).process_identity) == (44, "boot:3")
 
 
-def _claim(path: Path, number: int, answers: Connection) -> None:
+def _claim(path: Path, number: int, answers: Connection, together: Barrier) -> None:
+    together.wait(60)
     answers.send((number, claim_run(path, 1, process_id=number, process_identity=None)))
 
 
@@ -99,7 +101,8 @@ def test_of_many_processes_one_claims(path: Path) -> None:
     # A fork of this process would copy the locks that its threads hold at that moment.
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    processes = [context.Process(target=_claim, args=(path, n, sender)) for n in range(6)]
+    given = (sender, context.Barrier(6))
+    processes = [context.Process(target=_claim, args=(path, n, *given)) for n in range(6)]
     for process in processes:
         process.start()
     answers = dict(receiver.recv() for _ in processes)

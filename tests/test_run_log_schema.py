@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,8 @@ def test_a_migration_that_orphans_rows_is_undone(tmp_path: Path) -> None:
     connection.close()
 
 
-def _queue_runs(path: Path, count: int) -> None:
+def _queue_runs(path: Path, count: int, together: Barrier) -> None:
+    together.wait(60)
     for number in range(count):
         queue_run(path, name=f"run {number}", config={}, dataset="demo")
 
@@ -190,8 +192,10 @@ def _queue_runs(path: Path, count: int) -> None:
 def test_processes_that_make_the_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "fasa.sqlite"
     path.parent.mkdir()
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_queue_runs, args=(path, 5)) for _ in range(6)]
+    # A fork of this process would copy the locks that its threads hold at that moment.
+    context = multiprocessing.get_context("forkserver")
+    given = (path, 5, context.Barrier(6))
+    processes = [context.Process(target=_queue_runs, args=given) for _ in range(6)]
     for process in processes:
         process.start()
     for process in processes:
