@@ -166,8 +166,10 @@ def _config(run: Run, folder: RunsFolder) -> tuple[RunConfig, str | None]:
 
 def _small_set(trainer: Trainer) -> str | None:
     """A warning, at the start of a run, where a whole epoch is less than a batch."""
+    if trainer.at.step or trainer.total_steps > trainer.config.epochs:
+        return None  # not at its start, or several batches an epoch
     asked, images = trainer.config.batch_size, trainer.images_in_epoch(0)
-    if trainer.at.step or images >= asked:
+    if images == asked:
         return None
     return (
         f"batch_size is {asked}, and an epoch has {images} images: every step takes all of them. "

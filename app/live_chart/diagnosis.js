@@ -6,10 +6,6 @@ import { follow, get } from "./poll.js";
 
 const EVERY = 10_000; // milliseconds: disk, memory and heartbeat change without new rows
 const SOONEST = 5_000; // milliseconds between two judgements of new snapshots; ten tabs may ask
-// Pixels of what unfolds. What comes and goes in it scrolls: the page below never moves while a
-// person works there, as every move of the page closes an open list of choices.
-const LEAST = 96;
-const MOST = 224;
 const SIGNS = {
   bad: { mark: "✕", word: "wrong" },
   warn: { mark: "!", word: "warning" },
@@ -199,13 +195,12 @@ export class DiagnosisView {
     else if (isNew) this.panel.open = true;
   }
 
-  // As high as what it holds when it unfolds, within bounds, and no other until it unfolds again.
+  // Once unfolded it keeps its height until it is folded or dragged, and what comes and goes in it
+  // scrolls: whenever the page below moves, a list of choices that is open there closes.
   hold() {
     const { style } = this.findings;
     style.height = "";
-    if (!this.panel.open) return;
-    const height = Math.min(Math.max(this.findings.offsetHeight, LEAST), MOST);
-    style.height = `${height}px`;
+    if (this.panel.open) style.height = `${this.findings.offsetHeight}px`;
   }
 
   fold() {
