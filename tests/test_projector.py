@@ -105,6 +105,19 @@ def test_once_on_a_folder_without_a_run_log(folder: RunsFolder) -> None:
     assert not folder.root.exists()
 
 
+def test_stopped_on_a_folder_without_a_run_log_it_makes_none(
+    folder: RunsFolder, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    folder.root.mkdir()
+    process = subprocess.Popen(project(folder), stderr=subprocess.PIPE)
+    processes.append(process)
+    assert process.stderr is not None
+    assert b"No run log" in process.stderr.readline()
+    process.terminate()
+    assert process.wait(SOON) == 0
+    assert not folder.run_log.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_amid_a_umap_it_takes_it_back_and_the_next_makes_it(

@@ -102,7 +102,7 @@ class Projector:
         Another projector makes it. The one that works on here is to be ended with its process.
         """
         self._beginning.acquire()  # and never released
-        if identity(self._path) == self._file:
+        if self._file is not None and identity(self._path) == self._file:
             with suppress(RunLogError):
                 abandon_running(self._path)
 
